@@ -1,0 +1,187 @@
+//! The build: one module per layer, the shared and static libraries in a release and a debug
+//! variant, the small benchmark, the unit tests. `zig build --help` lists options and steps.
+const std = @import("std");
+
+comptime {
+    const supported: std.SemanticVersion = .{ .major = 0, .minor = 17, .patch = 0 };
+    if (@import("builtin").zig_version.order(supported) != .eq) {
+        @compileError("liballoc is built with zig 0.17.0 (pip install ziglang==0.17.0)");
+    }
+}
+
+const version: std.SemanticVersion = .{ .major = 1, .minor = 0, .patch = 0 };
+
+const Layer = struct { name: []const u8, imports: []const []const u8 };
+
+/// The layers, lowest first. A layer may import the modules of its row and no others; the
+/// compiler refuses everything else.
+const layers = [_]Layer{
+    .{ .name = "base", .imports = &.{} },
+    .{ .name = "os", .imports = &.{"base"} },
+    .{ .name = "region", .imports = &.{ "base", "os" } },
+    .{ .name = "slab", .imports = &.{ "base", "os", "region" } },
+    .{ .name = "heap", .imports = &.{ "base", "os", "region", "slab" } },
+    .{ .name = "abi", .imports = &.{ "base", "os", "region", "slab", "heap" } },
+};
+
+/// The file that is a layer's public face.
+fn rootOf(b: *std.Build, layer: []const u8) std.Build.LazyPath {
+    return b.path(b.fmt("zig/{s}/{s}.zig", .{ layer, layer }));
+}
+
+const Variant = struct {
+    target: std.Build.ResolvedTarget,
+    optimize: std.lang.Optimize,
+    /// Exact misuse checks on every call, assertions.
+    checks: bool,
+    verify: bool,
+    strip: bool,
+};
+
+pub fn build(b: *std.Build) void {
+    // Never the build machine's CPU: a library is built here and run elsewhere.
+    const target = b.standardTargetOptions(.{ .default_target = .{
+        .cpu_arch = .x86_64,
+        .os_tag = .linux,
+        .abi = .gnu,
+        .cpu_model = .baseline,
+    } });
+    const verify = b.option(bool, "verify", "Compile in checks that walk lists") orelse false;
+    const keep = b.option(bool, "keep-symbols", "Do not strip the release library") orelse false;
+    const filters = b.option([]const []const u8, "test-filter", "Only tests with this name");
+
+    const release: Variant = .{
+        .target = target,
+        .optimize = .fast,
+        .checks = false,
+        .verify = false,
+        .strip = !keep,
+    };
+    var debug = release;
+    debug.optimize = .safe;
+    debug.checks = true;
+    debug.verify = verify;
+    debug.strip = false;
+    addLibraries(b, "alloc", release);
+    addLibraries(b, "alloc-debug", debug);
+    b.installFile("zig/include/alloc.h", "include/alloc.h");
+    addBenchmark(b, target);
+    addTests(b, debug, filters orelse &.{});
+}
+
+fn addLibraries(b: *std.Build, name: []const u8, variant: Variant) void {
+    inline for (.{ std.lang.LinkMode.dynamic, std.lang.LinkMode.static }) |linkage| {
+        const library = b.addLibrary(.{
+            .linkage = linkage,
+            .name = name,
+            .root_module = rootModule(b, variant),
+            .version = if (linkage == .dynamic) version else null,
+            // The self-hosted backend cannot assemble initial-exec TLS.
+            .use_llvm = true,
+        });
+        if (linkage == .dynamic) {
+            library.setVersionScript(b.path("zig/exports.map"));
+            library.link_z_relro = true;
+            library.link_z_lazy = false;
+        }
+        if (linkage == .static) library.bundle_compiler_rt = true;
+        if (linkage == .dynamic) markNodelete(b, library) else b.installArtifact(library);
+    }
+}
+
+/// See the tool for why.
+fn markNodelete(b: *std.Build, library: *std.Build.Step.Compile) void {
+    const tool = b.addExecutable(.{
+        .name = "mark_nodelete",
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/build/mark_nodelete.zig"),
+            .target = b.graph.host,
+        }),
+    });
+    const mark = b.addRunArtifact(tool);
+    mark.addFileArg(library.getEmittedBin());
+    const marked = mark.addOutputFileArg(library.out_filename);
+    // Three copies rather than a file and two links: the build system links only what it linked.
+    const stem = library.name;
+    const names = [_][]const u8{
+        b.fmt("lib/lib{s}.so", .{stem}),
+        b.fmt("lib/lib{s}.so.{d}", .{ stem, version.major }),
+        b.fmt("lib/lib{s}.so.{f}", .{ stem, version }),
+    };
+    for (names) |name| {
+        b.getInstallStep().dependOn(&b.addInstallFile(marked, name).step);
+    }
+}
+
+fn rootModule(b: *std.Build, variant: Variant) *std.Build.Module {
+    const modules = layerModules(b, variant);
+    const root = createModule(b, variant, b.path("zig/root.zig"));
+    for (modules, layers) |module, layer| root.addImport(layer.name, module);
+    return root;
+}
+
+fn layerModules(b: *std.Build, variant: Variant) [layers.len]*std.Build.Module {
+    const options = b.addOptions();
+    options.addOption(bool, "checks", variant.checks);
+    options.addOption(bool, "verify", variant.verify);
+    const options_module = options.createModule();
+    var modules: [layers.len]*std.Build.Module = undefined;
+    for (layers, &modules, 0..) |layer, *module, index| {
+        module.* = createModule(b, variant, rootOf(b, layer.name));
+        module.*.addImport("build_options", options_module);
+        for (layer.imports) |import| {
+            for (layers[0..index], modules[0..index]) |lower, lower_module| {
+                if (std.mem.eql(u8, lower.name, import)) module.*.addImport(import, lower_module);
+            }
+        }
+    }
+    return modules;
+}
+
+fn createModule(b: *std.Build, variant: Variant, root: std.Build.LazyPath) *std.Build.Module {
+    return b.createModule(.{
+        .root_source_file = root,
+        .target = variant.target,
+        .optimize = variant.optimize,
+        .link_libc = false,
+        .pic = true,
+        .strip = variant.strip,
+        .stack_check = false,
+        .stack_protector = false,
+        .omit_frame_pointer = variant.optimize == .fast,
+        // C++ exceptions (bad_alloc), debuggers and profilers unwind through us.
+        .unwind_tables = .async,
+        // Not .no_builtin: it turns @memset and @memcpy into scalar loops.
+    });
+}
+
+fn addBenchmark(b: *std.Build, target: std.Build.ResolvedTarget) void {
+    const hotpath = b.addExecutable(.{
+        .name = "hotpath",
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/hotpath/main.zig"),
+            .target = target,
+            .optimize = .fast,
+            // Linked dynamically, so that malloc is whatever is preloaded.
+            .link_libc = true,
+        }),
+        .use_llvm = true,
+    });
+    b.installArtifact(hotpath);
+}
+
+fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
+    const step = b.step("test", "Run the unit tests of every layer");
+    var tested = variant;
+    tested.optimize = .debug;
+    const modules = layerModules(b, tested);
+    for (modules, layers) |module, layer| {
+        const unit = b.addTest(.{
+            .name = layer.name,
+            .root_module = module,
+            .filters = filters,
+            .use_llvm = true,
+        });
+        step.dependOn(&b.addRunArtifact(unit).step);
+    }
+}

@@ -1,0 +1,83 @@
+//! The C face: which function stands behind which exported name. root.zig exports this table.
+const aligned = @import("aligned.zig");
+const alloc_h = @import("alloc_h.zig");
+const cxx_new = @import("cxx_new.zig");
+const introspect = @import("introspect.zig");
+const malloc = @import("malloc.zig");
+const realloc = @import("realloc.zig");
+pub const options = @import("options.zig");
+pub const startup = @import("startup.zig");
+pub const statistics = @import("statistics.zig");
+
+/// Every allocating name stands beside the freeing ones of its family: a name left out would
+/// fall through to the libc, whose blocks would then meet our free.
+pub const table = .{
+    .{ "malloc", &malloc.malloc },
+    .{ "free", &malloc.free },
+    .{ "cfree", &malloc.free },
+    .{ "free_sized", &malloc.free },
+    .{ "free_aligned_sized", &malloc.free },
+    .{ "calloc", &malloc.calloc },
+    .{ "realloc", &realloc.realloc },
+    .{ "reallocarray", &realloc.reallocarray },
+    .{ "aligned_alloc", &aligned.alignedAlloc },
+    .{ "posix_memalign", &aligned.posixMemalign },
+    .{ "memalign", &aligned.memalign },
+    .{ "valloc", &aligned.valloc },
+    .{ "pvalloc", &aligned.pvalloc },
+    .{ "malloc_usable_size", &malloc.usableSize },
+
+    .{ "__libc_malloc", &malloc.malloc },
+    .{ "__libc_free", &malloc.free },
+    .{ "__libc_cfree", &malloc.free },
+    .{ "__libc_calloc", &malloc.calloc },
+    .{ "__libc_realloc", &realloc.realloc },
+    .{ "__libc_reallocarray", &realloc.reallocarray },
+    .{ "__libc_memalign", &aligned.memalign },
+    .{ "__libc_valloc", &aligned.valloc },
+    .{ "__libc_pvalloc", &aligned.pvalloc },
+    .{ "__posix_memalign", &aligned.posixMemalign },
+
+    .{ "malloc_trim", &introspect.mallocTrim },
+    .{ "malloc_stats", &introspect.mallocStats },
+    .{ "malloc_info", &introspect.mallocInfo },
+    .{ "mallinfo", &introspect.mallinfo },
+    .{ "mallinfo2", &introspect.mallinfo2 },
+    .{ "mallopt", &introspect.mallopt },
+
+    .{ "alloc_malloc", &malloc.malloc },
+    .{ "alloc_free", &malloc.free },
+    .{ "alloc_calloc", &malloc.calloc },
+    .{ "alloc_realloc", &realloc.realloc },
+    .{ "alloc_aligned_alloc", &aligned.alignedAlloc },
+    .{ "alloc_usable_size", &malloc.usableSize },
+    .{ "alloc_stats", &alloc_h.allocStats },
+    .{ "alloc_stats_json", &alloc_h.allocStatsJson },
+
+    .{ "_Znwm", &cxx_new.new },
+    .{ "_Znam", &cxx_new.new },
+    .{ "_ZnwmRKSt9nothrow_t", &cxx_new.newNothrow },
+    .{ "_ZnamRKSt9nothrow_t", &cxx_new.newNothrow },
+    .{ "_ZnwmSt11align_val_t", &cxx_new.newAligned },
+    .{ "_ZnamSt11align_val_t", &cxx_new.newAligned },
+    .{ "_ZnwmSt11align_val_tRKSt9nothrow_t", &cxx_new.newAlignedNothrow },
+    .{ "_ZnamSt11align_val_tRKSt9nothrow_t", &cxx_new.newAlignedNothrow },
+    .{ "_ZdlPv", &malloc.free },
+    .{ "_ZdaPv", &malloc.free },
+    .{ "_ZdlPvm", &malloc.free },
+    .{ "_ZdaPvm", &malloc.free },
+    .{ "_ZdlPvRKSt9nothrow_t", &malloc.free },
+    .{ "_ZdaPvRKSt9nothrow_t", &malloc.free },
+    .{ "_ZdlPvSt11align_val_t", &malloc.free },
+    .{ "_ZdaPvSt11align_val_t", &malloc.free },
+    .{ "_ZdlPvmSt11align_val_t", &malloc.free },
+    .{ "_ZdaPvmSt11align_val_t", &malloc.free },
+    .{ "_ZdlPvSt11align_val_tRKSt9nothrow_t", &malloc.free },
+    .{ "_ZdaPvSt11align_val_tRKSt9nothrow_t", &malloc.free },
+};
+
+test {
+    _ = options;
+    _ = statistics;
+    _ = introspect;
+}

@@ -1,0 +1,58 @@
+//! The aligned entries. Alignment and size follow the standards and, where those are silent,
+//! glibc: memalign rounds a crooked alignment up, aligned_alloc refuses it.
+const std = @import("std");
+const os = @import("os");
+const heap = @import("heap");
+const malloc_file = @import("malloc.zig");
+
+const malloc = malloc_file.malloc;
+const outOfMemory = malloc_file.outOfMemory;
+const natural_alignment = 16;
+
+/// `alignment` is a power of two.
+pub fn allocate(alignment: usize, size: usize) ?*anyopaque {
+    if (alignment <= natural_alignment) return malloc(size);
+    const block = heap.slow.allocateAligned(size, alignment) orelse return outOfMemory();
+    return @ptrFromInt(block);
+}
+
+fn invalid() ?*anyopaque {
+    os.host.setErrno(.INVAL);
+    return null;
+}
+
+/// EINVAL for an alignment that is no power of two. Any size.
+pub fn alignedAlloc(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
+    if (!std.math.isPowerOfTwo(alignment)) return invalid();
+    return allocate(alignment, size);
+}
+
+/// An alignment that is no power of two is rounded up to one.
+pub fn memalign(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
+    if (alignment > std.math.maxInt(isize)) return invalid();
+    return allocate(std.math.ceilPowerOfTwoAssert(usize, @max(alignment, 1)), size);
+}
+
+/// 0, EINVAL or ENOMEM; errno is left alone.
+pub fn posixMemalign(out: *?*anyopaque, alignment: usize, size: usize) callconv(.c) c_int {
+    if (alignment < @sizeOf(usize) or !std.math.isPowerOfTwo(alignment)) {
+        return @intCast(@backingInt(std.os.linux.E.INVAL));
+    }
+    const block = if (alignment <= natural_alignment)
+        heap.allocate(size)
+    else
+        heap.slow.allocateAligned(size, alignment);
+    out.* = @ptrFromInt(block orelse return @intCast(@backingInt(std.os.linux.E.NOMEM)));
+    return 0;
+}
+
+pub fn valloc(size: usize) callconv(.c) ?*anyopaque {
+    return allocate(os.machine.page_size, size);
+}
+
+/// Whole pages; 0 bytes are one page.
+pub fn pvalloc(size: usize) callconv(.c) ?*anyopaque {
+    const page = os.machine.page_size;
+    const rounded = std.math.add(usize, @max(size, 1), page - 1) catch return outOfMemory();
+    return allocate(page, rounded & ~(page - 1));
+}

@@ -1,0 +1,54 @@
+//! The functions of alloc.h that are not malloc under another name: statistics.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const statistics = @import("statistics.zig");
+
+/// alloc_stats_t. Grows at its end only; the caller says how much of it it knows.
+const AllocStats = extern struct {
+    allocations: u64,
+    frees: u64,
+    bytes_in_use: u64,
+    bytes_mapped: u64,
+    bytes_resident: u64,
+    total_allocated: u64,
+    total_pages: u64,
+    fragmentation_pct: f64,
+};
+
+/// 0; -1 with errno EINVAL for a null pointer or a size of 0.
+pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
+    const target: [*]u8 = @ptrCast(out orelse return invalid());
+    if (size == 0) return invalid();
+    const now = statistics.collect();
+    const stats: AllocStats = .{
+        .allocations = now.allocations,
+        .frees = now.frees,
+        .bytes_in_use = now.bytes_in_use,
+        .bytes_mapped = now.bytes_mapped,
+        .bytes_resident = statistics.residentBytes(),
+        .total_allocated = now.total_allocated,
+        .total_pages = now.bytes_mapped / os.machine.page_size,
+        .fragmentation_pct = @as(f64, @floatFromInt(statistics.fragmentationThousandths())) / 1000,
+    };
+    const known = @min(size, @sizeOf(AllocStats));
+    @memcpy(target[0..known], std.mem.asBytes(&stats)[0..known]);
+    // A caller from the future knows more than we: it reads zeros.
+    @memset(target[known..size], 0);
+    return 0;
+}
+
+fn invalid() c_int {
+    os.host.setErrno(.INVAL);
+    return -1;
+}
+
+/// Like snprintf: writes what fits and a zero byte, returns the length the whole needs.
+pub fn allocStatsJson(buffer: ?[*]u8, size: usize) callconv(.c) c_int {
+    var none: [1]u8 = undefined;
+    const room: []u8 = if (buffer != null and size > 0) buffer.?[0..size] else &none;
+    var text: base.Text = .{ .buffer = room[0 .. room.len - 1] };
+    statistics.writeJson(&text);
+    room[text.slice().len] = 0;
+    return @intCast(text.length);
+}

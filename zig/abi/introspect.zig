@@ -1,0 +1,141 @@
+//! glibc's introspection, answered for this heap: mallinfo, mallinfo2, malloc_info, malloc_stats,
+//! malloc_trim, mallopt. Any thread.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const heap = @import("heap");
+const region = @import("region");
+const statistics = @import("statistics.zig");
+
+/// struct mallinfo2 with T = usize; struct mallinfo with T = c_int.
+fn Mallinfo(comptime T: type) type {
+    return extern struct {
+        /// Bytes held in slabs and runs.
+        arena: T = 0,
+        ordblks: T = 0,
+        smblks: T = 0,
+        /// Own mappings: count and bytes.
+        hblks: T = 0,
+        hblkhd: T = 0,
+        usmblks: T = 0,
+        fsmblks: T = 0,
+        /// Bytes in use and free within `arena`.
+        uordblks: T = 0,
+        fordblks: T = 0,
+        /// What malloc_trim could give back.
+        keepcost: T = 0,
+    };
+}
+
+fn fill(comptime T: type) Mallinfo(T) {
+    const now = statistics.collect();
+    const in_slabs = now.bytes_mapped - now.huge_bytes;
+    const used = @min(now.bytes_in_use - now.huge_bytes, in_slabs);
+    return .{
+        .arena = clamp(T, in_slabs),
+        .ordblks = clamp(T, now.heaps),
+        .hblks = clamp(T, now.huge_count),
+        .hblkhd = clamp(T, now.huge_bytes),
+        .fsmblks = clamp(T, now.bytes_cached),
+        .uordblks = clamp(T, used),
+        .fordblks = clamp(T, in_slabs - used),
+        .keepcost = clamp(T, now.bytes_dirty),
+    };
+}
+
+/// glibc's int fields wrap; ours stop at the largest value.
+fn clamp(comptime T: type, value: u64) T {
+    return std.math.cast(T, value) orelse std.math.maxInt(T);
+}
+
+pub fn mallinfo() callconv(.c) Mallinfo(c_int) {
+    return fill(c_int);
+}
+
+pub fn mallinfo2() callconv(.c) Mallinfo(usize) {
+    return fill(usize);
+}
+
+/// 1 for every parameter that glibc knows; ours are set by ALLOC_CONF.
+pub fn mallopt(parameter: c_int, value: c_int) callconv(.c) c_int {
+    _ = value;
+    // M_MXFAST 1; M_ARENA_MAX -8 to M_TRIM_THRESHOLD -1 (M_CHECK_ACTION and M_PERTURB between).
+    return @intFromBool(parameter == 1 or (parameter >= -8 and parameter <= -1));
+}
+
+/// 1 when memory was given back to the system, else 0. Up to `pad` bytes stay.
+pub fn mallocTrim(pad: usize) callconv(.c) c_int {
+    return @intFromBool(heap.slow.trim(pad) > 0);
+}
+
+/// A table on stderr, in glibc's words.
+pub fn mallocStats() callconv(.c) void {
+    const now = statistics.collect();
+    const in_slabs = now.bytes_mapped - now.huge_bytes;
+    var buffer: [1024]u8 = undefined;
+    var text: base.Text = .{ .buffer = &buffer };
+    line(&text, "liballoc: bytes in slabs and runs = ", in_slabs);
+    line(&text, "system bytes     = ", now.bytes_mapped);
+    line(&text, "in use bytes     = ", now.bytes_in_use);
+    line(&text, "cached bytes     = ", now.bytes_cached);
+    line(&text, "dirty free bytes = ", now.bytes_dirty);
+    line(&text, "metadata bytes   = ", now.bytes_metadata);
+    line(&text, "mmap regions     = ", now.huge_count);
+    line(&text, "mmap bytes       = ", now.huge_bytes);
+    line(&text, "heaps            = ", now.heaps);
+    const bytes = text.slice();
+    _ = std.os.linux.write(2, bytes.ptr, bytes.len);
+}
+
+fn line(text: *base.Text, label: []const u8, value: u64) void {
+    text.string(label);
+    text.decimal(value);
+    text.char('\n');
+}
+
+/// XML in glibc's schema on a FILE of the host. 0, EINVAL for options, ENOSYS without a libc.
+pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
+    if (options != 0) return @intCast(@backingInt(std.os.linux.E.INVAL));
+    const put = os.host.fputs() orelse return @intCast(@backingInt(std.os.linux.E.NOSYS));
+    const now = statistics.collect();
+    var buffer: [4096:0]u8 = @splat(0);
+    var text: base.Text = .{ .buffer = &buffer };
+    const in_slabs = now.bytes_mapped - now.huge_bytes;
+    const used = @min(now.bytes_in_use - now.huge_bytes, in_slabs);
+    text.string("<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n");
+    totals(&text, now, in_slabs - used);
+    text.string("</heap>\n");
+    totals(&text, now, in_slabs - used);
+    text.string("</malloc>\n");
+    return if (put(&buffer, stream) < 0) -1 else 0;
+}
+
+fn totals(text: *base.Text, now: statistics.Statistics, free_bytes: u64) void {
+    total(text, "fast", 0, now.bytes_cached);
+    total(text, "rest", now.heaps, free_bytes);
+    total(text, "mmap", now.huge_count, now.huge_bytes);
+    typed(text, "system", "current", now.bytes_mapped - now.huge_bytes);
+    typed(text, "system", "max", region.space.committedBytes());
+    typed(text, "aspace", "total", region.space.committedBytes());
+    typed(text, "aspace", "mprotect", region.space.committedBytes());
+}
+
+fn total(text: *base.Text, kind: []const u8, count: u64, size: u64) void {
+    text.string("<total type=\"");
+    text.string(kind);
+    text.string("\" count=\"");
+    text.decimal(count);
+    text.string("\" size=\"");
+    text.decimal(size);
+    text.string("\"/>\n");
+}
+
+fn typed(text: *base.Text, element: []const u8, kind: []const u8, size: u64) void {
+    text.char('<');
+    text.string(element);
+    text.string(" type=\"");
+    text.string(kind);
+    text.string("\" size=\"");
+    text.decimal(size);
+    text.string("\"/>\n");
+}

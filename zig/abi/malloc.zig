@@ -1,0 +1,72 @@
+//! malloc, calloc, free and their names: the hit paths, and errno on failure. C semantics as in
+//! SPEC section 2. Any thread, signal handlers within the bounds that README states.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const heap = @import("heap");
+const foreign = @import("foreign.zig");
+const t = base.tunables;
+
+/// malloc up to 1024 bytes in line, up to 2 MiB in one call, the rest slow.
+pub fn malloc(size: usize) callconv(.c) ?*anyopaque {
+    if (size > t.table_size_max) return mallocMedium(size);
+    const block = heap.allocateSmall(size) orelse return mallocSlow(size);
+    return @ptrFromInt(block);
+}
+
+noinline fn mallocMedium(size: usize) ?*anyopaque {
+    if (size > t.medium_size_max) return mallocSlow(size);
+    const block = heap.allocateMedium(size) orelse return mallocSlow(size);
+    return @ptrFromInt(block);
+}
+
+pub noinline fn mallocSlow(size: usize) ?*anyopaque {
+    const block = heap.slow.allocate(size) orelse return outOfMemory();
+    return @ptrFromInt(block);
+}
+
+/// errno = ENOMEM and NULL, for every failing path of every entry.
+pub fn outOfMemory() ?*anyopaque {
+    @branchHint(.cold);
+    os.host.setErrno(.NOMEM);
+    return null;
+}
+
+/// Also free_sized, free_aligned_sized and every operator delete: what they say of size and
+/// alignment is a promise that is not needed, and further arguments in registers do no harm.
+pub fn free(pointer: ?*anyopaque) callconv(.c) void {
+    const address = @intFromPtr(pointer);
+    var entry: u32 = 0;
+    switch (heap.freeFast(address, &entry)) {
+        .done => {},
+        .foreign_owner => heap.slow.freeForeignOwner(address, entry, "free"),
+        .slow => freeSlow(address),
+    }
+}
+
+noinline fn freeSlow(address: usize) void {
+    if (!heap.slow.free(address, "free")) foreign.free(address);
+}
+
+pub fn calloc(count: usize, size: usize) callconv(.c) ?*anyopaque {
+    const total, const overflow = @mulWithOverflow(count, size);
+    if (overflow != 0) return outOfMemory();
+    if (total > t.small_size_max) return callocBig(total);
+    const bytes: [*]u8 = @ptrFromInt(heap.allocate(total) orelse return outOfMemory());
+    @memset(bytes[0..total], 0);
+    return bytes;
+}
+
+/// Fresh memory is known to be zero; memory of a magazine is not.
+noinline fn callocBig(size: usize) ?*anyopaque {
+    const block = heap.slow.allocateZeroed(size) orelse return outOfMemory();
+    const bytes: [*]u8 = @ptrFromInt(block.address);
+    if (!block.zero) @memset(bytes[0..size], 0);
+    return bytes;
+}
+
+pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {
+    const address = @intFromPtr(pointer);
+    if (address == 0) return 0;
+    return heap.lookup.usableSize(address) orelse foreign.usableSize(address);
+}

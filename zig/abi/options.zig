@@ -1,0 +1,170 @@
+//! The run-time options: one table (name, type, default, what it does), parsed from ALLOC_CONF
+//! and, below it, from /etc/liballoc/NAME.conf, NAME being the program's base name. README and
+//! the command-line help are checked against this table.
+//!
+//! An unknown key or a bad value warns once on stderr and is ignored. In secure mode (set-uid
+//! programs) nothing is read. Called once, from initialisation, under its lock.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const heap = @import("heap");
+const t = base.tunables;
+
+pub const Foreign = enum { forward, abort, ignore };
+
+pub const Option = struct {
+    name: []const u8,
+    type: []const u8,
+    default: []const u8,
+    doc: []const u8,
+    apply: *const fn ([]const u8) bool,
+};
+
+pub const all = [_]Option{
+    .{
+        .name = "decay_ms",
+        .type = "number",
+        .default = "100",
+        .doc = "age in ms at which freed memory returns to the system; -1: never",
+        .apply = setDecay,
+    },
+    .{
+        .name = "foreign",
+        .type = "forward|abort|ignore",
+        .default = "forward",
+        .doc = "a pointer that is not ours: to the next allocator, abort with a line, or leave it",
+        .apply = setForeign,
+    },
+    .{
+        .name = "level",
+        .type = "0",
+        .default = "0",
+        .doc = "safety level; higher levels are not there yet and count as 0",
+        .apply = setLevel,
+    },
+    .{
+        .name = "mmap_threshold",
+        .type = "bytes",
+        .default = "32m",
+        .doc = "blocks above it have a mapping of their own (2m to 1g)",
+        .apply = setThreshold,
+    },
+    .{
+        .name = "stats_at_exit",
+        .type = "file",
+        .default = "",
+        .doc = "append one JSON line of statistics when the process exits",
+        .apply = setStatsFile,
+    },
+};
+
+pub var foreign: Foreign = .forward;
+pub var level: u8 = 0;
+/// Zero-terminated; empty: none.
+pub var stats_file: [256:0]u8 = @splat(0);
+
+const file_size_max = 4096;
+const warning_size_max = 200;
+
+/// Reads all sources; the environment wins.
+pub fn load() void {
+    if (os.machine.secure()) return;
+    loadFile();
+    var buffer: [16 * 1024]u8 = undefined;
+    if (os.machine.environment("ALLOC_CONF", &buffer)) |text| parse(text);
+}
+
+fn loadFile() void {
+    var path_buffer: [512]u8 = undefined;
+    const program = os.machine.executable(path_buffer[0..256]);
+    const name = if (std.mem.findScalarLast(u8, program, '/')) |slash| program[slash + 1 ..] else "";
+    if (name.len == 0) return;
+    var path: [512:0]u8 = @splat(0);
+    var text: base.Text = .{ .buffer = &path };
+    text.string("/etc/liballoc/");
+    text.string(name);
+    text.string(".conf");
+    var buffer: [file_size_max]u8 = undefined;
+    if (os.machine.readFile(&path, &buffer)) |contents| parse(contents);
+}
+
+/// `key:value` pairs separated by commas or line ends.
+pub fn parse(text: []const u8) void {
+    var pairs = std.mem.tokenizeAny(u8, text, ",\n");
+    while (pairs.next()) |pair| {
+        const trimmed = std.mem.trim(u8, pair, " \t\r");
+        if (trimmed.len == 0 or trimmed[0] == '#') continue;
+        const colon = std.mem.findScalar(u8, trimmed, ':') orelse {
+            warn("option without a value: ", trimmed);
+            continue;
+        };
+        set(trimmed[0..colon], trimmed[colon + 1 ..]);
+    }
+}
+
+fn set(name: []const u8, value: []const u8) void {
+    for (all) |option| {
+        if (!std.mem.eql(u8, option.name, name)) continue;
+        if (!option.apply(value)) warn("bad value for option ", name);
+        return;
+    }
+    warn("unknown option: ", name);
+}
+
+fn warn(message: []const u8, subject: []const u8) void {
+    var buffer: [warning_size_max]u8 = undefined;
+    var text: base.Text = .{ .buffer = &buffer };
+    text.string(message);
+    text.string(subject);
+    os.report.warn(text.slice());
+}
+
+fn setDecay(value: []const u8) bool {
+    if (std.mem.eql(u8, value, "-1")) {
+        region.purge.decay_ms = -1;
+        return true;
+    }
+    const number = base.text.parseSize(value) orelse return false;
+    region.purge.decay_ms = std.math.cast(u31, number) orelse return false;
+    return true;
+}
+
+fn setForeign(value: []const u8) bool {
+    foreign = std.meta.stringToEnum(Foreign, value) orelse return false;
+    return true;
+}
+
+fn setLevel(value: []const u8) bool {
+    const number = base.text.parseSize(value) orelse return false;
+    if (number > 3) return false;
+    if (number > 0) os.report.warn("safety levels over 0 are not there yet: using level 0");
+    return true;
+}
+
+fn setThreshold(value: []const u8) bool {
+    const number = base.text.parseSize(value) orelse return false;
+    if (number < t.medium_size_max or number > t.gib) return false;
+    heap.slow.mmap_threshold = number;
+    return true;
+}
+
+fn setStatsFile(value: []const u8) bool {
+    if (value.len == 0 or value.len > stats_file.len) return false;
+    stats_file = @splat(0);
+    @memcpy(stats_file[0..value.len], value);
+    return true;
+}
+
+test "options: values, and what is refused" {
+    parse("decay_ms:250, foreign:abort,\nmmap_threshold:64m");
+    try std.testing.expectEqual(@as(i64, 250), region.purge.decay_ms);
+    try std.testing.expectEqual(Foreign.abort, foreign);
+    try std.testing.expectEqual(@as(usize, 64 << 20), heap.slow.mmap_threshold);
+    try std.testing.expect(!setThreshold("1k"));
+    try std.testing.expect(!setThreshold("x"));
+    try std.testing.expect(!setForeign("perhaps"));
+    try std.testing.expect(!setStatsFile(""));
+    try std.testing.expect(!setDecay("99999999999"));
+    parse("decay_ms:100,foreign:forward,mmap_threshold:32m");
+}

@@ -1,0 +1,28 @@
+//! The two ends of the process: initialisation (at the first call of anything, no constructor is
+//! needed) and the line of statistics at exit.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const heap = @import("heap");
+const options = @import("options.zig");
+const statistics = @import("statistics.zig");
+
+/// Run by the first call, under the initialisation lock.
+pub fn onInit() void {
+    options.load();
+    region.space.on_growth = &statistics.sample;
+}
+
+/// In .fini_array: run by exit(), after the program's own atexit handlers.
+pub fn onExit() callconv(.c) void {
+    if (options.stats_file[0] == 0) return;
+    var buffer: [2048]u8 = undefined;
+    var text: base.Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
+    statistics.writeJson(&text);
+    const length = text.slice().len;
+    buffer[length] = '\n';
+    if (!os.machine.appendFile(&options.stats_file, buffer[0 .. length + 1])) {
+        os.report.warn("stats_at_exit: cannot append to the file");
+    }
+}

@@ -1,0 +1,24 @@
+//! The lowest layer: pure code that knows neither the operating system nor the allocator.
+const std = @import("std");
+
+pub const asserts = @import("assert.zig");
+pub const assert = asserts.assert;
+pub const assertHardened = asserts.assertHardened;
+pub const assertExpensive = asserts.assertExpensive;
+pub const size_class = @import("size_class.zig");
+pub const tunables = @import("tunables.zig");
+pub const text = @import("text.zig");
+pub const Text = text.Text;
+
+/// Keeps the compiler from moving memory accesses across it; emits no instruction. Used where a
+/// signal handler or the snapshot of a fork may look between two stores.
+pub inline fn compilerBarrier() void {
+    asm volatile ("" ::: .{ .memory = true });
+}
+
+test {
+    _ = asserts;
+    _ = size_class;
+    _ = tunables;
+    _ = text;
+}

@@ -1,0 +1,118 @@
+//! Every number with a meaning: its unit, its value, and the price of raising or lowering it.
+//! Figures in brackets are from the sweeps over 36 workloads that ARCHITECTURE.md summarises.
+const assert = @import("assert.zig").assert;
+
+pub const kib = 1 << 10;
+pub const mib = 1 << 20;
+pub const gib = 1 << 30;
+
+/// log2 of the slice size in bytes. A slice is the unit of the slice map, of runs and of slabs.
+/// 32 KiB slices cost 2-3 % memory, 64 KiB 4-5 %; 8 and 4 KiB gained nothing.
+pub const slice_shift = 14;
+pub const slice_size = 1 << slice_shift;
+
+/// log2 of the slices one region can have: 2^26 x 16 KiB = 1 TiB.
+pub const region_slices_shift = 26;
+pub const region_slices_max = 1 << region_slices_shift;
+/// Regions that can exist beside each other; only the first is known to the fast path.
+pub const regions_max = 64;
+/// The smallest reservation worth having, bytes; below it initialisation fails with ENOMEM.
+pub const region_size_min = 4 * mib;
+/// With a finite RLIMIT_AS a region takes at most this part (divisor) of what is left.
+pub const region_limit_share = 8;
+
+/// Size classes per doubling above 64 bytes. 4: memory 1.063 of glibc's in the sweeps; 8: 1.079
+/// (more half-touched slabs and magazines), but 1-3 % better in programs with big live heaps.
+pub const classes_per_doubling = 4;
+/// Largest block cut from slabs, bytes; larger blocks are runs of their own.
+pub const small_size_max = 32 * kib;
+/// Largest block kept in magazines, bytes; larger ones go straight to the run allocator.
+pub const medium_size_max = 2 * mib;
+/// Sizes up to here take their class from the table in the heap, bytes.
+pub const table_size_max = 1024;
+/// Blocks per slab at most, so that block counts fit 16 bits and live bits 128 bytes.
+pub const slab_blocks_max = 1024;
+
+/// Slots of a new magazine, the sentinel included. Doubled on demand.
+pub const magazine_slots_start = 8;
+/// Slots a magazine may grow to: 128 costs 20-43 % more instructions on batch patterns.
+pub const magazine_slots_max = 2048;
+/// Bytes of blocks one small magazine may hold.
+pub const magazine_bytes_max = 64 * kib;
+/// A magazine of a small class may always hold this many blocks, whatever their size.
+pub const magazine_slots_min = 4;
+/// Bytes and blocks of a magazine of runs.
+pub const medium_magazine_bytes_max = 512 * kib;
+pub const medium_magazine_slots_max = 8;
+/// A medium magazine gives its oldest run back after this many misses of any medium class.
+pub const medium_scan_period = 16;
+/// Blocks moved by one refill or one flush at most (a slow call moves at most 256).
+pub const refill_blocks_max = 64;
+pub const flush_blocks_max = 64;
+/// Occupancy buckets of partial slabs, fullest first.
+pub const slab_buckets = 4;
+
+/// Pointers in one remote message: fills 512 bytes.
+pub const message_blocks_max = 62;
+/// Bytes of freed blocks after which a message is posted.
+pub const message_bytes_max = 16 * kib;
+/// Destinations a heap collects frees for at the same time (direct-mapped).
+pub const outgoing_slots = 8;
+/// Every n-th slow call posts all outgoing messages; every 16th was slower.
+pub const post_period = 4;
+/// Messages a heap drains in one slow call: 4 x 62 < 256 blocks.
+pub const drain_messages_max = 4;
+/// Messages queued in an inbox above which the poster helps to drain: 16 x 16 KiB = 256 KiB.
+pub const inbox_messages_bound = 16;
+/// Messages a helper drains per hold of a foreign heap's lock.
+pub const help_messages_max = 8;
+/// Empty message blocks a heap keeps; half of them go to the shared list above that.
+pub const message_cache_max = 24;
+
+/// Age in ms at which a dirty run is purged. 0: 2.5 times the faults; 500 and never: no gain in
+/// time; 100: memory .94-.95 at equal faults.
+pub const decay_ms_default = 100;
+/// Dirty bytes kept when little is live; everything above goes back in the call that freed it.
+/// With the caches of runs it stays under 8 MiB.
+pub const dirty_reserve_min = 6 * mib;
+/// Dirty bytes kept as a part (divisor) of the live bytes.
+pub const dirty_reserve_share = 8;
+/// Dirty bytes over the reserve before a purge starts, so that it works in worthwhile pieces.
+pub const dirty_hysteresis = 1 * mib;
+/// Bytes of one madvise at most, unless the run just freed is larger.
+pub const purge_bytes_max = 2 * mib;
+/// A purged byte that is needed again within this time counts into the reserve, ms.
+pub const swing_window_ms = 1000;
+/// Run frees between two looks at the clock.
+pub const clock_period = 32;
+
+/// Blocks above this have a mapping of their own, bytes (SPEC: mmap_threshold).
+pub const mmap_threshold_default = 32 * mib;
+/// A block that realloc grows to this or more moves to a mapping of its own with room, bytes.
+pub const realloc_own_mapping_min = 1 * mib;
+/// A block up to this size never moves when realloc makes it smaller, bytes.
+pub const keep_size_max = 64;
+/// Own mappings that can exist: the kernel's default budget is 65,530 mappings.
+pub const huge_slots = 1 << 17;
+
+/// Heaps (threads at one time). More threads share one locked heap.
+pub const heaps_max = 1 << 16;
+/// Bytes for allocations of signal handlers that interrupted a slow path.
+pub const emergency_size = 1 * mib;
+/// Frees such handlers can park in their heap.
+pub const parked_max = 64;
+
+/// The commit step of a region: at least this, then an eighth of what is committed, bytes.
+pub const commit_step_min = 4 * mib;
+pub const commit_step_share = 8;
+pub const commit_step_max = 64 * mib;
+
+comptime {
+    assert(slice_size == 16 * kib);
+    assert(slab_blocks_max <= 1 << 15);
+    assert(medium_size_max < mmap_threshold_default);
+    assert(drain_messages_max * message_blocks_max <= 256);
+    assert(refill_blocks_max <= 256);
+    // The slice index and the region number share one u32.
+    assert(regions_max <= 1 << (32 - region_slices_shift));
+}

@@ -1,0 +1,75 @@
+//! Fork without a prefork handler: nothing is locked before a fork, the child finds out at its
+//! first slow call that it is one, and repairs what threads that do not exist here left torn.
+//!
+//! Detection: a page that reads as zero in a child (MADV_WIPEONFORK). Never a process or thread
+//! id, since a vfork or CLONE_VM child has another id and this memory. Where the kernel has no
+//! such page (before 4.14) a child-side hook of `__register_atfork` clears the word.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const heaps = @import("heap.zig");
+const lookup = @import("lookup.zig");
+const registry = @import("registry.zig");
+const thread = @import("thread.zig");
+const Heap = heaps.Heap;
+
+const Word = std.atomic.Value(u32);
+const child = 0;
+const repairing = 1;
+const settled = 2;
+
+/// Before initialisation, and where no page can be had: a word that says "no fork".
+var fallback: Word = .init(settled);
+/// Constant after `init`.
+var word: *Word = &fallback;
+/// Forks this process descends from, counted from the program's start. A statistic.
+var generation: u32 = 0;
+
+/// Called once at initialisation. False: no memory for the page.
+pub fn init() bool {
+    if (word != &fallback) return true;
+    const page = os.memory.map(os.machine.page_size) orelse return false;
+    const page_word: *Word = @ptrCast(@alignCast(page));
+    page_word.store(settled, .monotonic); // Published with the rest of initialisation.
+    if (os.memory.wipeOnFork(page, os.machine.page_size)) {
+        word = page_word;
+        return true;
+    }
+    _ = os.memory.unmap(page, os.machine.page_size);
+    if (os.host.registerAtfork()) |register| _ = register(null, null, &childHook, null);
+    return true;
+}
+
+fn childHook() callconv(.c) void {
+    word.store(child, .monotonic); // The only thread of a new child.
+}
+
+/// Whether this process is a child that has not been repaired. In every slow path.
+pub inline fn happened() bool {
+    // acquire: pairs with the release in `repair`, for threads the child starts meanwhile.
+    return word.load(.acquire) != settled;
+}
+
+/// Repairs, once per child. `own`: the calling thread's heap, null when it has none.
+pub fn repair(own: ?*Heap, holder: u32) void {
+    @branchHint(.cold);
+    if (word.cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
+        // Another thread of the child is at it: it makes no system call that could block.
+        while (happened()) std.atomic.spinLoopHint();
+        return;
+    }
+    generation += 1;
+    region.arena.repairAfterFork(holder);
+    region.run_allocator.repairAfterFork(holder, lookup.lengthOfRun);
+    region.huge_block.repairAfterFork(holder);
+    // A thread with a heap is the one that forked. One without may also have been started since,
+    // by a forking thread that needed no slow path: then nobody's heap may be touched.
+    registry.repairAfterFork(own, holder, own == null);
+    thread.repairAfterFork(holder);
+    word.store(settled, .release);
+}
+
+pub fn generationCount() u32 {
+    return generation;
+}

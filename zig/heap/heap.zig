@@ -1,0 +1,270 @@
+//! The heap of a thread: one magazine per size class, the partial slabs they are filled from, the
+//! frees on their way to other heaps. The two fast paths are here; everything else is `slow`.
+//!
+//! Who may touch what. The owner thread alone: bins, outgoing, busy, parked. Under `lock` (which
+//! the owner takes in its slow path, thieves and helpers by tryAcquire): slabs, current,
+//! partial, draining the inbox. Any thread: pushing to the inbox; reading id, tag, state.
+//!
+//! A block is at every instruction in at most one of {application, magazine, live bits, outgoing
+//! message, inbox}: it is taken out first and put in second. A fork's snapshot may leak, never
+//! duplicate.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const build_options = @import("build_options");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+pub const space = region.space;
+const SliceId = region.SliceId;
+
+pub const emergency = @import("emergency.zig");
+pub const fork = @import("fork.zig");
+pub const lookup = @import("lookup.zig");
+pub const magazine = @import("magazine.zig");
+pub const medium = @import("medium.zig");
+pub const message = @import("message.zig");
+pub const partial_slabs = @import("partial_slabs.zig");
+pub const registry = @import("registry.zig");
+pub const remote_free = @import("remote_free.zig");
+pub const slow = @import("slow.zig");
+pub const thread = @import("thread.zig");
+
+/// A magazine: free blocks of one class, a stack. slots[-1] is 0, so that the newest entry of an
+/// empty one reads as "none". base <= top <= limit; the blocks are base[0..top-base].
+pub const Bin = extern struct {
+    top: [*]usize,
+    limit: [*]usize,
+    base: [*]usize,
+    /// Slots behind `base`; 0: the shared dummy, which is empty and full.
+    capacity: u16,
+    /// Whether a refill happened since the last overflow: then an overflow may grow it.
+    refilled: bool,
+    reserved: [5]u8,
+};
+
+/// In the slice map and in `tag` an owner's id stands above the byte offset of a bin.
+pub const bin_offset_bits = 13;
+pub const bin_offset_mask = (1 << bin_offset_bits) - 1;
+/// No heap has this id; the sentinels carry it.
+pub const id_none = 0x7ffff;
+/// Map entries of runs without a bin: blocks of exact length.
+pub const id_large = 0x7fffe;
+
+pub const State = enum(u8) {
+    /// Its thread lives.
+    active = 0,
+    /// Its thread is gone; anybody may adopt it, steal its slabs, drain its inbox.
+    orphan = 1,
+    /// Torn by a fork: never used again, what is freed into it is forgotten.
+    set_aside = 2,
+    /// One of the three shared constants below.
+    sentinel = 3,
+};
+
+const table_length = t.table_size_max / 16 + 1;
+
+/// Bytes and blocks that went out of slabs and runs and came back: written by whoever holds the
+/// lock (or by the owner, for medium runs), read without order by statistics.
+pub const Traffic = extern struct {
+    blocks_taken: u64 = 0,
+    blocks_returned: u64 = 0,
+    bytes_taken: u64 = 0,
+    bytes_returned: u64 = 0,
+};
+
+pub const Heap = extern struct {
+    bins: [size_class.count]Bin,
+    /// id << 13. An entry of the slice map xor this is a bin's offset when the owner is this heap.
+    tag: u32,
+    id: u32,
+    /// Bin offset by (size + 15) / 16.
+    table: [table_length]u16,
+    /// Set while the owner is in a slow path: what a signal handler then calls takes care of it.
+    busy: bool,
+    /// Whether the exit hook of the thread is set; rounds of destructors it has seen.
+    hooked: bool,
+    exit_rounds: u8,
+    /// Written by the owner (exit: seq_cst, before it looks at the inbox once more; adoption),
+    /// read by posters after their push (seq_cst): one of the two sees the other.
+    state: std.atomic.Value(State),
+    lock: os.Lock,
+    ticks: u32,
+    medium_ticks: u32,
+    parked_count: u32,
+    /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
+    current: [size_class.small_count + 1]SliceId,
+    partial: [size_class.small_count + 1][t.slab_buckets]SliceId,
+    outgoing: [t.outgoing_slots]remote_free.Outgoing,
+    messages: ?*message.Message,
+    message_count: u32,
+    /// Bit c: the bin of class c has slots.
+    used_bins: [2]u64,
+    small: Traffic,
+    large: Traffic,
+    inbox: message.Inbox,
+    parked: [t.parked_max]usize,
+
+    pub inline fn bin(heap: *Heap, class: u32) *Bin {
+        return &heap.bins[class];
+    }
+
+    inline fn binAt(heap: *Heap, offset: usize) *Bin {
+        return @ptrFromInt(@intFromPtr(heap) + offset);
+    }
+
+    /// The map entry for blocks of a class of this heap.
+    pub fn entryOf(heap: *const Heap, class: u32) u32 {
+        return heap.tag | class * @sizeOf(Bin);
+    }
+
+    pub fn isSentinel(heap: *const Heap) bool {
+        return heap.state.load(.monotonic) == .sentinel; // Constant for sentinels.
+    }
+};
+
+pub fn classOfEntry(entry: u32) u32 {
+    return (entry & bin_offset_mask) / @sizeOf(Bin);
+}
+
+pub fn ownerOfEntry(entry: u32) u32 {
+    return entry >> bin_offset_bits;
+}
+
+pub const entry_large: u32 = id_large << bin_offset_bits;
+
+/// What every bin without slots points to: empty (slot -1 is 0) and full.
+var dummy_slots: [2]usize = .{ 0, 0 };
+const dummy_bin: Bin = .{
+    .top = dummy_slots[1..],
+    .limit = dummy_slots[1..],
+    .base = dummy_slots[1..],
+    .capacity = 0,
+    .refilled = false,
+    .reserved = @splat(0),
+};
+
+const table: [table_length]u16 = blk: {
+    var result: [table_length]u16 = undefined;
+    for (&result, 0..) |*offset, index| {
+        offset.* = size_class.classOf(index * 16) * @sizeOf(Bin);
+    }
+    break :blk result;
+};
+
+/// A heap without anything: what a new heap and the sentinels start from.
+pub fn blank(id: u32, state: State) Heap {
+    var heap = std.mem.zeroes(Heap);
+    heap.bins = @splat(dummy_bin);
+    heap.id = id;
+    heap.tag = id << bin_offset_bits;
+    heap.table = table;
+    heap.state = .init(state);
+    return heap;
+}
+
+/// Three constants that stand for "no heap": the thread word is an offset from `empty`, so that
+/// the zero word of a new thread means `empty`. Their bins are empty and full, their id owns
+/// nothing: every call goes to the slow path. `booting`: the thread is between states, nested
+/// calls get emergency memory. `exited`: the thread's destructors have run.
+pub const Sentinels = extern struct { empty: Heap, booting: Heap, exited: Heap };
+pub const sentinels: Sentinels = .{
+    .empty = blank(id_none, .sentinel),
+    .booting = blank(id_none, .sentinel),
+    .exited = blank(id_none, .sentinel),
+};
+
+/// The calling thread's heap, or a sentinel.
+pub inline fn current() *Heap {
+    return @ptrFromInt(@intFromPtr(&sentinels.empty) +% os.tls.load());
+}
+
+/// The fast path of malloc up to 1024 bytes: the newest block of the magazine; null: go slow.
+pub inline fn allocateSmall(size: usize) ?usize {
+    assert(size <= t.table_size_max);
+    const heap = current();
+    return pop(heap.binAt(heap.table[(size + 15) >> 4]));
+}
+
+/// The same for 1025 bytes up to 2 MiB.
+pub inline fn allocateMedium(size: usize) ?usize {
+    assert(size <= t.medium_size_max);
+    return pop(current().bin(size_class.classOf(size)));
+}
+
+inline fn pop(bin: *Bin) ?usize {
+    if (build_options.checks) return null; // Every call is checked, on the slow path.
+    const top = bin.top;
+    const block = (top - 1)[0];
+    if (block == 0) return null;
+    bin.top = top - 1;
+    return block;
+}
+
+/// The whole of malloc but errno; null when the system refuses.
+pub inline fn allocate(size: usize) ?usize {
+    if (size <= t.table_size_max) {
+        if (allocateSmall(size)) |block| return block;
+    } else if (size <= t.medium_size_max) {
+        if (allocateMedium(size)) |block| return block;
+    }
+    return slow.allocate(size);
+}
+
+pub const FreeOutcome = enum {
+    done,
+    /// Owned by another heap, or no small block at all; `entry` is valid.
+    foreign_owner,
+    /// Everything else.
+    slow,
+};
+
+/// The fast path of free: a block of the calling thread, room in its magazine. `entry` is set
+/// unless the outcome is `slow` for a pointer outside the first region.
+pub inline fn freeFast(pointer: usize, entry: *u32) FreeOutcome {
+    if (build_options.checks) return .slow;
+    const offset = pointer -% space.hot.address;
+    // Outside the region or not 16-byte aligned: one comparison for both.
+    const units = std.math.rotr(usize, offset, 4);
+    // monotonic: see Hot.limit_units.
+    if (units >= space.hot.limit_units.load(.monotonic)) return .slow;
+    // monotonic: see slab.create; the owner's own entries were written by itself.
+    entry.* = space.hot.map[units >> (t.slice_shift - 4)].load(.monotonic);
+    const heap = current();
+    const bin_offset = entry.* ^ heap.tag;
+    if (bin_offset > bin_offset_mask) return .foreign_owner;
+    const bin = heap.binAt(bin_offset);
+    const top = bin.top;
+    if (top == bin.limit) return .slow;
+    // The same block twice in a row.
+    if ((top - 1)[0] == pointer) return .slow;
+    top[0] = pointer;
+    base.compilerBarrier();
+    bin.top = top + 1;
+    return .done;
+}
+
+comptime {
+    assert(@offsetOf(Heap, "bins") == 0);
+    assert(@sizeOf(Bin) == 32);
+    assert(size_class.count * @sizeOf(Bin) <= bin_offset_mask);
+    assert(t.heaps_max <= id_large);
+    // A thread that calls malloc and free once touches the first 4 KiB only.
+    assert(@offsetOf(Heap, "parked") <= 4096);
+}
+
+test {
+    _ = emergency;
+    _ = fork;
+    _ = lookup;
+    _ = magazine;
+    _ = medium;
+    _ = message;
+    _ = partial_slabs;
+    _ = registry;
+    _ = remote_free;
+    _ = slow;
+    _ = thread;
+    _ = @import("heap_test.zig");
+}

@@ -1,0 +1,188 @@
+//! Magazines: refilled from slabs when empty, flushed to slabs when full, grown on demand. Only
+//! the owner of the heap, in its slow path (heap.busy is set).
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const slabs = @import("slab");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const space = region.space;
+const heaps = @import("heap.zig");
+const partial_slabs = @import("partial_slabs.zig");
+const registry = @import("registry.zig");
+const remote_free = @import("remote_free.zig");
+const Heap = heaps.Heap;
+const Bin = heaps.Bin;
+
+pub inline fn count(bin: *const Bin) u32 {
+    return @intCast(bin.top - bin.base);
+}
+
+/// Doubles the slots of a magazine (the first time: makes them). False when it is as large as it
+/// may be, or the system refuses memory.
+pub fn grow(heap: *Heap, class: u32) bool {
+    const bin = heap.bin(class);
+    const capacity_max = size_class.geometry[class].slots_max;
+    if (bin.capacity >= capacity_max) return false;
+    // Powers of two with the sentinel, so that the arena's blocks are used to the end.
+    const slots_old: u32 = @as(u32, bin.capacity) + 1;
+    const slots = if (bin.capacity == 0) @as(u32, t.magazine_slots_start) else slots_old * 2;
+    const memory = region.arena.alloc(slots * @sizeOf(usize), heap.id) orelse return false;
+    const array: [*]usize = @ptrCast(memory);
+    array[0] = 0;
+    const filled = count(bin);
+    @memcpy(array[1 .. 1 + filled], bin.base[0..filled]);
+    const old_base = bin.base;
+    const capacity = @min(slots - 1, capacity_max);
+    // Between these stores a handler sees a magazine that is empty and full.
+    bin.limit = bin.base;
+    bin.top = bin.base;
+    base.compilerBarrier();
+    const old_capacity = bin.capacity;
+    bin.base = array + 1;
+    bin.capacity = @intCast(capacity);
+    base.compilerBarrier();
+    bin.limit = bin.base + capacity;
+    bin.top = bin.base + filled;
+    heap.used_bins[class / 64] |= @as(u64, 1) << @intCast(class % 64);
+    if (old_capacity != 0) {
+        const old: [*]align(64) u8 = @ptrCast(@alignCast(old_base - 1));
+        region.arena.free(old, slots_old * @sizeOf(usize), heap.id);
+    }
+    return true;
+}
+
+/// How many blocks a refill asks for: half of a grown magazine, so that frees find room.
+fn wantedOf(bin: *const Bin) u32 {
+    const capacity: u32 = bin.capacity;
+    const most = @min(capacity, t.refill_blocks_max);
+    if (capacity > 15) return @min(most, capacity / 2);
+    return @max(most, 1);
+}
+
+/// Fills an empty magazine of a small class and takes one block; null when the system refuses.
+pub fn refill(heap: *Heap, class: u32) ?usize {
+    heap.lock.acquire(heap.id);
+    defer heap.lock.release();
+    const bin = heap.bin(class);
+    if (!heap.inbox.isEmpty()) {
+        remote_free.drain(heap, heap, t.drain_messages_max, true);
+        if (bin.top != bin.base) return popOne(bin);
+    }
+    var single: [1]usize = undefined;
+    if (bin.capacity == 0 and !grow(heap, class)) {
+        // No memory for slots: serve this one block without a magazine.
+        if (collect(heap, class, &single, 1) == 0) return null;
+        return single[0];
+    }
+    bin.refilled = true;
+    // Gathered apart: a handler's free may use the magazine meanwhile.
+    var gathered: [t.refill_blocks_max]usize = undefined;
+    const wanted = wantedOf(bin);
+    const got = collect(heap, class, &gathered, wanted);
+    if (got == 0) return null;
+    // Lowest address on top: it is handed out first.
+    const room: u32 = @intCast(bin.limit - bin.top);
+    const kept = @min(got - 1, room);
+    for (0..kept) |index| bin.top[index] = gathered[got - 1 - index];
+    base.compilerBarrier();
+    bin.top += kept;
+    for (gathered[1 .. got - kept]) |block| {
+        partial_slabs.put(heap, class, space.find(block).?, block);
+    }
+    return gathered[0];
+}
+
+fn popOne(bin: *Bin) usize {
+    const block = (bin.top - 1)[0];
+    bin.top -= 1;
+    return block;
+}
+
+/// Takes up to `wanted` blocks from the heap's slabs: the current one, the fullest partial ones,
+/// one stolen from an orphan, a fresh one. Under the lock.
+fn collect(heap: *Heap, class: u32, slots: [*]usize, wanted: u32) u32 {
+    var got: u32 = 0;
+    while (got < wanted) {
+        const id = heap.current[class];
+        if (id == 0 or space.slice(id).free_count == 0) {
+            const next = nextSlab(heap, class, got, wanted);
+            if (next == 0) break;
+            partial_slabs.setCurrent(heap, class, next);
+            continue;
+        }
+        got += slabs.take(id, slots + got, wanted - got);
+    }
+    heap.small.blocks_taken += got;
+    heap.small.bytes_taken += @as(u64, got) * size_class.sizes[class];
+    return got;
+}
+
+fn nextSlab(heap: *Heap, class: u32, got: u32, wanted: u32) region.SliceId {
+    const partial = partial_slabs.takeFullest(heap, class);
+    if (partial != 0) return partial;
+    // A quarter is enough reason not to open a fresh slab.
+    if (got * 4 >= wanted) return 0;
+    const stolen = registry.steal(heap, class);
+    if (stolen != 0) return stolen;
+    return slabs.create(class, heap.entryOf(class), heap.id) orelse 0;
+}
+
+/// Makes room in a full magazine: grows it when there was a refill since the last overflow, else
+/// gives its oldest blocks back to their slabs.
+pub fn makeRoom(heap: *Heap, class: u32) void {
+    const bin = heap.bin(class);
+    if (!heap.inbox.isEmpty()) {
+        heap.lock.acquire(heap.id);
+        remote_free.drain(heap, heap, t.drain_messages_max, false);
+        heap.lock.release();
+    }
+    const may_grow = bin.capacity == 0 or bin.refilled;
+    bin.refilled = false;
+    if (may_grow and grow(heap, class)) return;
+    if (bin.capacity == 0) return; // No slots to be had: the caller sees that there is no room.
+    const half = (@as(u32, bin.capacity) + 1) / 2;
+    flush(heap, class, @min(half, t.flush_blocks_max));
+}
+
+/// Gives the oldest `blocks` of a magazine back to their slabs (at most flush_blocks_max).
+pub fn flush(heap: *Heap, class: u32, blocks: u32) void {
+    const bin = heap.bin(class);
+    const filled = count(bin);
+    const leaving = @min(blocks, filled);
+    assert(leaving <= t.flush_blocks_max);
+    var gone: [t.flush_blocks_max]usize = undefined;
+    @memcpy(gone[0..leaving], bin.base[0..leaving]);
+    @memmove(bin.base[0 .. filled - leaving], bin.base[leaving..filled]);
+    base.compilerBarrier();
+    bin.top -= leaving;
+    heap.lock.acquire(heap.id);
+    defer heap.lock.release();
+    for (gone[0..leaving]) |block| putBack(heap, class, block);
+}
+
+/// One block to its slab's bits; the slice map still must say that it is this heap's.
+pub inline fn putBack(heap: *Heap, class: u32, block: usize) void {
+    const id = space.find(block) orelse os.report.misuse("free", block, "foreign pointer");
+    // monotonic: own entries; a thief changes only those of orphans.
+    const entry = space.entry(id).load(.monotonic);
+    if (entry != heap.entryOf(class)) os.report.misuse("free", block, "double free");
+    partial_slabs.put(heap, class, id, block);
+}
+
+/// Empties every magazine (medium runs excepted). For exit and trim.
+pub fn flushAll(heap: *Heap) void {
+    for (1..size_class.small_count + 1) |class| {
+        while (count(heap.bin(@intCast(class))) > 0) {
+            flush(heap, @intCast(class), t.flush_blocks_max);
+        }
+    }
+}
+
+test "sentinel bins are empty and full" {
+    const bin = &heaps.sentinels.empty.bins[3];
+    try std.testing.expectEqual(bin.top, bin.limit);
+    try std.testing.expectEqual(@as(usize, 0), (bin.top - 1)[0]);
+}

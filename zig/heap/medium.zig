@@ -1,0 +1,132 @@
+//! Medium blocks (32 KiB to 2 MiB): runs of their own, with magazines as the run cache. And large
+//! ones up to the mmap threshold: runs of exact length without a magazine. Owner's slow path.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const space = region.space;
+const heaps = @import("heap.zig");
+const magazine = @import("magazine.zig");
+const Heap = heaps.Heap;
+
+pub const Block = struct { address: usize, zero: bool };
+
+/// A fresh run of a medium class; null when the system refuses.
+pub fn alloc(heap: *Heap, class: u32) ?Block {
+    assert(class > size_class.small_count);
+    heap.medium_ticks +%= 1;
+    if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
+    const slices = size_class.geometry[class].slices;
+    const run = region.run_allocator.alloc(slices, heap.id) orelse return null;
+    space.slice(run.first).class = @intCast(class);
+    // monotonic: as in slab.create.
+    space.entry(run.first).store(heap.entryOf(class), .monotonic);
+    heap.large.blocks_taken += 1;
+    heap.large.bytes_taken += size_class.sizes[class];
+    return .{ .address = space.address(run.first), .zero = run.zero };
+}
+
+/// Puts a run into its magazine, or gives the oldest one of the magazine back for it.
+pub fn push(heap: *Heap, class: u32, address: usize) void {
+    const bin = heap.bin(class);
+    if (bin.top == bin.limit and !magazine.grow(heap, class)) {
+        if (bin.capacity == 0) return giveBack(heap, class, address);
+        const oldest = bin.base[0];
+        const filled = magazine.count(bin);
+        @memmove(bin.base[0 .. filled - 1], bin.base[1..filled]);
+        base.compilerBarrier();
+        bin.top -= 1;
+        giveBack(heap, class, oldest);
+    }
+    bin.top[0] = address;
+    base.compilerBarrier();
+    bin.top += 1;
+}
+
+/// A run back to the run allocator, if the slice map agrees that it is ours and begins there.
+pub fn giveBack(heap: *Heap, class: u32, address: usize) void {
+    const id = space.find(address) orelse os.report.misuse("free", address, "foreign pointer");
+    // monotonic: own entry.
+    if (space.entry(id).load(.monotonic) != heap.entryOf(class)) {
+        os.report.misuse("free", address, "double free");
+    }
+    if (space.address(id) != address) os.report.misuse("free", address, "interior pointer");
+    heap.large.blocks_returned += 1;
+    heap.large.bytes_returned += size_class.sizes[class];
+    space.entry(id).store(0, .monotonic); // Nobody else holds the block.
+    region.run_allocator.free(id, size_class.geometry[class].slices, false, heap.id);
+}
+
+/// One run of each medium magazine back, the oldest: what is not used leaves in time.
+fn releaseOldest(heap: *Heap) void {
+    for (size_class.small_count + 1..size_class.count) |index| {
+        const class: u32 = @intCast(index);
+        const bin = heap.bin(class);
+        const filled = magazine.count(bin);
+        if (filled == 0) continue;
+        const oldest = bin.base[0];
+        @memmove(bin.base[0 .. filled - 1], bin.base[1..filled]);
+        base.compilerBarrier();
+        bin.top -= 1;
+        giveBack(heap, class, oldest);
+    }
+}
+
+/// Every run of every medium magazine back. For exit and trim.
+pub fn releaseAll(heap: *Heap) void {
+    for (size_class.small_count + 1..size_class.count) |index| {
+        const bin = heap.bin(@intCast(index));
+        while (bin.top != bin.base) {
+            const block = (bin.top - 1)[0];
+            bin.top -= 1;
+            base.compilerBarrier();
+            giveBack(heap, @intCast(index), block);
+        }
+    }
+}
+
+/// A block of exact length, on a multiple of `alignment` (a power of two); null when the system
+/// refuses. Its size is counted by the slices of its run.
+pub fn allocLarge(heap: *Heap, size: usize, alignment: usize) ?Block {
+    const slices = slicesOf(size) orelse return null;
+    const holder = heap.id;
+    const run = if (alignment <= t.slice_size)
+        region.run_allocator.alloc(slices, holder)
+    else
+        region.run_allocator.allocAligned(slices, @intCast(alignment >> t.slice_shift), holder);
+    const got = run orelse return null;
+    heap.large.blocks_taken += 1;
+    heap.large.bytes_taken += @as(u64, slices) << t.slice_shift;
+    space.entry(got.first).store(heaps.entry_large, .monotonic); // As in slab.create.
+    return .{ .address = space.address(got.first), .zero = got.zero };
+}
+
+pub fn slicesOf(size: usize) ?u32 {
+    const slices = (size >> t.slice_shift) + @intFromBool(size % t.slice_size != 0);
+    if (slices >= t.region_slices_max) return null;
+    return @intCast(@max(slices, 1));
+}
+
+/// Frees a large block. The caller knows that the map says so.
+pub fn freeLarge(heap: *Heap, id: region.SliceId, address: usize) void {
+    if (space.address(id) != address) os.report.misuse("free", address, "interior pointer");
+    const slices = space.slice(id).length;
+    heap.large.blocks_returned += 1;
+    heap.large.bytes_returned += @as(u64, slices) << t.slice_shift;
+    space.entry(id).store(0, .monotonic); // Nobody else holds the block.
+    region.run_allocator.free(id, slices, false, heap.id);
+}
+
+/// Grows or shrinks a large block where it is. False: its neighbour is in the way.
+pub fn resizeLarge(heap: *Heap, id: region.SliceId, size: usize) bool {
+    const slices_new = slicesOf(size) orelse return false;
+    const slices = space.slice(id).length;
+    if (!region.run_allocator.resize(id, slices, slices_new, heap.id)) return false;
+    if (slices_new > slices) {
+        heap.large.bytes_taken += @as(u64, slices_new - slices) << t.slice_shift;
+    } else heap.large.bytes_returned += @as(u64, slices - slices_new) << t.slice_shift;
+    return true;
+}

@@ -1,0 +1,172 @@
+//! The slabs of a heap by class: one that is refilled from, and lists of partial ones by how much
+//! of them is free, so that the fullest are used up first and the emptiest become free runs.
+//! Every function needs the heap's lock. Invariant: a slab in bucket k has slab_state partial.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const slabs = @import("slab");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const slice = region.space.slice;
+const Slice = region.Slice;
+const SliceId = region.SliceId;
+const Heap = @import("heap.zig").Heap;
+
+/// The last bucket has no upper bound.
+const threshold_none = std.math.maxInt(u16);
+/// An empty slab of more slices is given back even when it is the class's last free capacity.
+const keep_slices_max = 64 * t.kib / t.slice_size;
+
+fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
+    const slab = slice(id);
+    const list = &heap.partial[class][bucket];
+    slab.bucket = bucket;
+    slab.slab_state = .partial;
+    slab.prev = 0;
+    slab.next = list.*;
+    if (slab.next != 0) slice(slab.next).prev = id;
+    list.* = id;
+    const step = slab.block_count / t.slab_buckets;
+    slab.threshold = if (bucket == t.slab_buckets - 1)
+        threshold_none
+    else
+        @intCast(@as(u32, step + 1) * (@as(u32, bucket) + 1));
+}
+
+fn remove(heap: *Heap, class: u32, id: SliceId) void {
+    const slab = slice(id);
+    assert(slab.slab_state == .partial);
+    if (slab.prev != 0) {
+        slice(slab.prev).next = slab.next;
+    } else heap.partial[class][slab.bucket] = slab.next;
+    if (slab.next != 0) slice(slab.next).prev = slab.prev;
+}
+
+/// Takes out the fullest partial slab of a class and makes it `current` in name; 0: none.
+pub fn takeFullest(heap: *Heap, class: u32) SliceId {
+    for (heap.partial[class]) |id| {
+        if (id == 0) continue;
+        remove(heap, class, id);
+        slice(id).slab_state = .current;
+        return id;
+    }
+    return 0;
+}
+
+/// For a thief: any slab of the class with free blocks; 0: none.
+pub fn takeAny(heap: *Heap, class: u32) SliceId {
+    const id = takeFullest(heap, class);
+    if (id != 0) return id;
+    const current = heap.current[class];
+    if (current == 0 or slice(current).free_count == 0) return 0;
+    heap.current[class] = 0;
+    return current;
+}
+
+/// Makes `id` the slab that the class is refilled from, in place of one that is used up.
+pub fn setCurrent(heap: *Heap, class: u32, id: SliceId) void {
+    const before = heap.current[class];
+    if (before != 0) {
+        assert(slice(before).free_count == 0);
+        slice(before).slab_state = .full;
+    }
+    heap.current[class] = id;
+}
+
+/// Marks one block of this heap free. Aborts on a double free or an address within a block.
+pub inline fn put(heap: *Heap, class: u32, id: SliceId, address: usize) void {
+    const head = slabs.headOf(id);
+    slabs.put(head, address) catch |reason| report(address, reason);
+    heap.small.blocks_returned += 1;
+    heap.small.bytes_returned += size_class.sizes[class];
+    const slab = slice(head);
+    if (slab.slab_state == .current) return;
+    if (slab.slab_state == .full) {
+        insert(heap, class, head, 0);
+    } else if (slab.free_count >= slab.threshold) {
+        const next = slab.bucket + 1;
+        remove(heap, class, head);
+        insert(heap, class, head, @min(next, t.slab_buckets - 1));
+    }
+    if (slab.free_count == slab.block_count) becameEmpty(heap, class, head);
+}
+
+pub fn report(address: usize, reason: slabs.PutError) noreturn {
+    @branchHint(.cold);
+    os.report.misuse("free", address, switch (reason) {
+        error.DoubleFree => "double free",
+        error.InteriorPointer => "interior pointer",
+    });
+}
+
+/// An empty slab is kept only as the class's last free capacity (or the next refill would cut it
+/// again), and only by a living thread.
+fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
+    const slab = slice(id);
+    const orphan = heap.state.load(.monotonic) == .orphan; // Stable under the lock.
+    const large = size_class.geometry[class].slices > keep_slices_max;
+    if (!orphan and !large and !hasOther(heap, class, id)) return;
+    remove(heap, class, id);
+    slab.slab_state = .full;
+    slabs.destroy(id, heap.id);
+}
+
+fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {
+    const current = heap.current[class];
+    if (current != 0 and slice(current).free_count > 0) return true;
+    for (heap.partial[class]) |first| {
+        if (first != 0 and (first != id or slice(first).next != 0)) return true;
+    }
+    return false;
+}
+
+/// Gives back every slab that is wholly free, the current ones too.
+pub fn releaseEmpty(heap: *Heap) void {
+    for (1..size_class.small_count + 1) |index| {
+        const class: u32 = @intCast(index);
+        const current = heap.current[class];
+        if (current != 0 and slice(current).free_count == slice(current).block_count) {
+            heap.current[class] = 0;
+            slabs.destroy(current, heap.id);
+        }
+        for (heap.partial[class]) |first| {
+            var id = first;
+            while (id != 0) {
+                const next = slice(id).next;
+                if (slice(id).free_count == slice(id).block_count) {
+                    remove(heap, class, id);
+                    slabs.destroy(id, heap.id);
+                }
+                id = next;
+            }
+        }
+    }
+}
+
+/// Checks every slab the heap has in a list.
+pub fn check(heap: *Heap) void {
+    for (1..size_class.small_count + 1) |class| {
+        const current = heap.current[class];
+        if (current != 0) {
+            assert(slice(current).slab_state == .current);
+            assert(slice(current).class == class);
+            slabs.check(current);
+        }
+        for (heap.partial[class], 0..) |first, bucket| {
+            var prev: SliceId = 0;
+            var id = first;
+            while (id != 0) : (id = slice(id).next) {
+                const slab = slice(id);
+                assert(slab.slab_state == .partial);
+                assert(slab.bucket == bucket);
+                assert(slab.class == class);
+                assert(slab.prev == prev);
+                assert(slab.free_count > 0);
+                slabs.check(id);
+                prev = id;
+            }
+        }
+    }
+}

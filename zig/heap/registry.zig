@@ -1,0 +1,171 @@
+//! All heaps by id; which are orphans; adoption and stealing. Heaps are never unmapped and keep
+//! their id, so a reader of the slice map may always ask for the owner it read.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const slabs = @import("slab");
+const t = base.tunables;
+const assert = base.assert;
+const heaps = @import("heap.zig");
+const partial_slabs = @import("partial_slabs.zig");
+const remote_free = @import("remote_free.zig");
+const Heap = heaps.Heap;
+
+const Word = std.atomic.Value(u64);
+
+/// Written once per id with release, before any block of that heap exists; `get` acquires.
+var table: [t.heaps_max]std.atomic.Value(?*Heap) = @splat(.init(null));
+/// The next id. Ids start at 1: entry 0 of the slice map means "nothing".
+var next_id: std.atomic.Value(u32) = .init(1);
+/// Bit id: the heap is an orphan, or was a moment ago: whoever wants it takes its lock and looks
+/// at its state. Set and cleared with monotonic: the lock orders.
+var orphans: [t.heaps_max / 64]Word = @splat(.init(0));
+var orphan_count: std.atomic.Value(u32) = .init(0);
+
+/// Orphans a thief looks at.
+const steal_probes_max = 4;
+
+pub fn get(id: u32) ?*Heap {
+    if (id >= t.heaps_max) return null;
+    return table[id].load(.acquire);
+}
+
+/// One more than the highest id in use.
+pub fn end() u32 {
+    return @min(next_id.load(.acquire), t.heaps_max);
+}
+
+/// A new heap; null when ids or memory are used up.
+pub fn create(holder: u32) ?*Heap {
+    if (next_id.load(.monotonic) >= t.heaps_max) return null; // A hint.
+    const memory = region.arena.allocForever(@sizeOf(Heap), holder) orelse return null;
+    // acq_rel: ids are given out in order; the release is for `end`.
+    const id = next_id.fetchAdd(1, .acq_rel);
+    if (id >= t.heaps_max) {
+        _ = next_id.fetchSub(1, .acq_rel);
+        return null;
+    }
+    const heap: *Heap = @ptrCast(memory);
+    initialise(heap, id);
+    table[id].store(heap, .release);
+    return heap;
+}
+
+/// Only what is not zero: a new heap's second page stays untouched.
+fn initialise(heap: *Heap, id: u32) void {
+    heap.bins = heaps.sentinels.empty.bins;
+    heap.table = heaps.sentinels.empty.table;
+    heap.id = id;
+    heap.tag = id << heaps.bin_offset_bits;
+    heap.state.store(.active, .monotonic); // Published by the store to the table.
+}
+
+/// Says that a heap is an orphan now. Its state says so already.
+pub fn markOrphan(heap: *Heap) void {
+    _ = orphans[heap.id / 64].fetchOr(@as(u64, 1) << @intCast(heap.id % 64), .monotonic);
+    _ = orphan_count.fetchAdd(1, .monotonic);
+}
+
+fn unmarkOrphan(heap: *Heap) void {
+    _ = orphans[heap.id / 64].fetchAnd(~(@as(u64, 1) << @intCast(heap.id % 64)), .monotonic);
+    _ = orphan_count.fetchSub(1, .monotonic);
+}
+
+/// Walks the orphans' ids, lowest first.
+const Orphans = struct {
+    word_index: u32 = 0,
+    bits: u64 = 0,
+
+    fn next(walk: *Orphans) ?*Heap {
+        while (walk.bits == 0) {
+            if (walk.word_index * 64 >= end()) return null;
+            walk.bits = orphans[walk.word_index].load(.monotonic); // The lock orders.
+            walk.word_index += 1;
+        }
+        const id = (walk.word_index - 1) * 64 + @ctz(walk.bits);
+        walk.bits &= walk.bits - 1;
+        return get(id);
+    }
+};
+
+/// An orphan for a new thread, with all its slabs and its id; null: there is none.
+pub fn adopt(holder: u32) ?*Heap {
+    if (orphan_count.load(.monotonic) == 0) return null; // A hint.
+    var walk: Orphans = .{};
+    while (walk.next()) |heap| {
+        if (!heap.lock.tryAcquire(holder)) continue;
+        defer heap.lock.release();
+        if (heap.state.load(.monotonic) != .orphan) continue; // Stable under the lock.
+        // seq_cst: a poster that reads `orphan` before this may still drain under the lock.
+        heap.state.store(.active, .seq_cst);
+        unmarkOrphan(heap);
+        return heap;
+    }
+    return null;
+}
+
+/// A slab of this class with free blocks, taken from an orphan; 0: none found. The thief holds
+/// its own lock; others are only tried.
+pub fn steal(thief: *Heap, class: u32) region.SliceId {
+    if (orphan_count.load(.monotonic) == 0) return 0; // A hint.
+    var walk: Orphans = .{};
+    for (0..steal_probes_max) |_| {
+        const heap = walk.next() orelse break;
+        if (heap == thief or !heap.lock.tryAcquire(thief.id)) continue;
+        const stolen = stealFrom(heap, thief, class);
+        remote_free.releaseHelped(heap, thief);
+        if (stolen != 0) return stolen;
+    }
+    return 0;
+}
+
+fn stealFrom(heap: *Heap, thief: *Heap, class: u32) region.SliceId {
+    if (heap.state.load(.monotonic) != .orphan) return 0; // Stable under the lock.
+    if (!heap.inbox.isEmpty()) remote_free.drain(heap, thief, t.help_messages_max, false);
+    const id = partial_slabs.takeAny(heap, class);
+    if (id != 0) slabs.reassign(id, thief.entryOf(class));
+    return id;
+}
+
+pub fn orphanCount() u32 {
+    return orphan_count.load(.monotonic); // A statistic.
+}
+
+/// In a child after fork. Every heap but the survivor's belongs to a thread that does not exist.
+/// Those whose lock was held are torn: set aside. The others become orphans; what lay in their
+/// magazines and outgoing messages is lost to the child (a bounded leak). With `set_aside_all`
+/// nothing is known of who survived: no heap but the caller's is used again.
+pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bool) void {
+    for (1..end()) |id| {
+        const heap = table[id].load(.monotonic) orelse continue; // One thread.
+        if (heap == survivor) continue;
+        const state = heap.state.load(.monotonic);
+        const lost = heap.lock.holderLost(survivor_holder);
+        if (lost) heap.lock.reset();
+        if (state == .orphan and !lost) continue;
+        if (state == .orphan) unmarkOrphan(heap);
+        if (lost or set_aside_all or state == .set_aside) {
+            heap.state.store(.set_aside, .monotonic); // One thread.
+            continue;
+        }
+        forgetOwner(heap);
+        heap.state.store(.orphan, .monotonic); // One thread.
+        markOrphan(heap);
+    }
+}
+
+fn forgetOwner(heap: *Heap) void {
+    for (&heap.bins) |*bin| {
+        if (bin.capacity == 0) continue;
+        // The arrays stay for whoever adopts; the blocks in them are leaked.
+        bin.top = bin.base;
+        bin.limit = bin.base + bin.capacity;
+    }
+    for (&heap.outgoing) |*slot| slot.* = .{ .owner = 0, .bytes_left = 0, .message = null };
+    heap.messages = null;
+    heap.message_count = 0;
+    heap.parked_count = 0;
+    heap.busy = false;
+    heap.hooked = false;
+}

@@ -1,0 +1,202 @@
+//! Frees of blocks that another heap owns: collected per destination, posted as messages, drained
+//! by the owner (or, for an orphan or a flooded owner, by the poster).
+//!
+//! Bounds: a thread holds back at most 8 messages of 16 KiB; an inbox of more than 256 KiB makes
+//! its posters help; a slow call drains at most 4 messages.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const space = region.space;
+const heaps = @import("heap.zig");
+const message_file = @import("message.zig");
+const magazine = @import("magazine.zig");
+const partial_slabs = @import("partial_slabs.zig");
+const registry = @import("registry.zig");
+const Heap = heaps.Heap;
+const Message = message_file.Message;
+
+/// Frees collected for one owner. No message: the slot is unused.
+pub const Outgoing = extern struct {
+    owner: u32,
+    bytes_left: i32,
+    message: ?*Message,
+};
+
+/// Rounds of helping before a helper leaves the rest to the next one.
+const help_rounds_max = 4;
+
+/// The common case, without entering the slow path: the destination has a message with room.
+/// False: not done.
+pub inline fn pushFast(heap: *Heap, pointer: usize, entry: u32) bool {
+    const owner = heaps.ownerOfEntry(entry);
+    const slot = &heap.outgoing[owner % t.outgoing_slots];
+    // Sentinels have no message; owner 0 and large runs have no slot.
+    if (slot.owner != owner or heap.busy) return false;
+    const message = slot.message orelse return false;
+    const class = heaps.classOfEntry(entry);
+    if (class > size_class.small_count) return false;
+    const cost: i32 = @intCast(size_class.geometry[class].message_cost);
+    if (message.count >= t.message_blocks_max - 1 or slot.bytes_left <= cost) return false;
+    heap.busy = true; // A handler that frees now must not use the same slot.
+    base.compilerBarrier();
+    slot.bytes_left -= cost;
+    message.blocks[message.count] = pointer;
+    message.count += 1;
+    base.compilerBarrier();
+    heap.busy = false;
+    return heap.parked_count == 0 or unpark(heap);
+}
+
+fn unpark(heap: *Heap) bool {
+    @branchHint(.cold);
+    @import("slow.zig").drainParked(heap);
+    return true;
+}
+
+pub const Help = enum {
+    /// The poster may take the destination's lock.
+    allowed,
+    /// The poster holds a heap's lock: it only posts.
+    forbidden,
+};
+
+/// Collects one free for its owner; posts when the message is full. Slow path.
+pub fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
+    const owner = heaps.ownerOfEntry(entry);
+    const class = heaps.classOfEntry(entry);
+    const slot = &heap.outgoing[owner % t.outgoing_slots];
+    if (slot.message == null or slot.owner != owner) {
+        post(heap, slot, help);
+        slot.message = message_file.get(heap) orelse return withoutMessage(heap, pointer, entry, help);
+        slot.owner = owner;
+        slot.bytes_left = t.message_bytes_max;
+    }
+    const message = slot.message.?;
+    message.blocks[message.count] = pointer;
+    message.count += 1;
+    slot.bytes_left -= @intCast(size_class.geometry[class].message_cost);
+    if (slot.bytes_left <= 0 or message.count == t.message_blocks_max) post(heap, slot, help);
+}
+
+/// The system refuses memory for a message: straight into the owner's bits, or kept for later.
+fn withoutMessage(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
+    @branchHint(.cold);
+    const owner = registry.get(heaps.ownerOfEntry(entry)) orelse return;
+    const mine = owner == heap or !owner.lock.tryAcquire(heap.id);
+    if (mine) return park(heap, pointer);
+    const id = space.find(pointer).?;
+    // monotonic: stable under the owner's lock.
+    const now = space.entry(id).load(.monotonic);
+    if (now == entry) {
+        partial_slabs.put(owner, heaps.classOfEntry(entry), id, pointer);
+    } else park(heap, pointer);
+    if (help == .allowed) releaseHelped(owner, heap) else owner.lock.release();
+}
+
+/// Keeps a free for the end of the slow call. With the array full the block is lost.
+pub fn park(heap: *Heap, pointer: usize) void {
+    const index = heap.parked_count;
+    if (index == t.parked_max) return;
+    heap.parked[index] = pointer;
+    base.compilerBarrier();
+    heap.parked_count = index + 1;
+}
+
+fn post(heap: *Heap, slot: *Outgoing, help: Help) void {
+    const message = slot.message orelse return;
+    const owner = slot.owner;
+    slot.message = null;
+    slot.owner = 0;
+    base.compilerBarrier();
+    deliver(owner, message, heap, help);
+}
+
+pub fn postAll(heap: *Heap, help: Help) void {
+    for (&heap.outgoing) |*slot| post(heap, slot, help);
+}
+
+/// Hands a message to a heap. Frees into a heap torn by fork are forgotten.
+pub fn deliver(owner: u32, message: *Message, helper: *Heap, help: Help) void {
+    const target = registry.get(owner) orelse return message_file.destroy(message, helper.id);
+    // monotonic: a heap is set aside only in a child with one thread.
+    if (target.state.load(.monotonic) == .set_aside) return message_file.put(helper, message);
+    target.inbox.push(message);
+    if (help == .forbidden) return;
+    // seq_cst: after the push; see Heap.state.
+    const orphan = target.state.load(.seq_cst) == .orphan;
+    // monotonic: a hint.
+    const flooded = target.inbox.queued.load(.monotonic) > t.inbox_messages_bound;
+    if ((orphan or flooded) and target != helper and target.lock.tryAcquire(helper.id)) {
+        drainHelped(target, helper);
+        releaseHelped(target, helper);
+    }
+}
+
+/// Drains another heap's inbox, or a heap's own whose thread is gone: nobody comes by later to
+/// post what that one forwards.
+pub fn drainHelped(target: *Heap, helper: *Heap) void {
+    drain(target, helper, t.help_messages_max, false);
+    if (target == helper) postAll(helper, .forbidden);
+}
+
+/// Releases another heap's lock; what was posted to an orphan meanwhile is drained too, since its
+/// poster may have found the lock taken.
+pub fn releaseHelped(target: *Heap, helper: *Heap) void {
+    for (0..help_rounds_max) |_| {
+        target.lock.release();
+        // seq_cst: after the release, against a push before a failed tryAcquire.
+        if (target.state.load(.seq_cst) != .orphan or target.inbox.isEmpty()) return;
+        if (!target.lock.tryAcquire(helper.id)) return;
+        drainHelped(target, helper);
+    }
+    target.lock.release();
+}
+
+/// Takes up to `messages_max` messages out of an inbox: blocks of `target` go to its magazines
+/// (only if its owner calls) or its slabs; what has another owner by now is forwarded through
+/// `helper`. Under target's lock.
+pub fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazines: bool) void {
+    for (0..messages_max) |_| {
+        const message = target.inbox.pop() orelse return;
+        if (message.next) |next| @prefetch(next, .{});
+        for (message.blocks[0..message.count]) |block| {
+            deliverBlock(target, helper, block, to_magazines);
+        }
+        message_file.put(helper, message);
+    }
+}
+
+inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines: bool) void {
+    const id = space.find(block).?;
+    // monotonic: of target's slabs stable under its lock; of others a hint for the forward.
+    const entry = space.entry(id).load(.monotonic);
+    const bin_offset = entry ^ target.tag;
+    if (bin_offset > heaps.bin_offset_mask) return forward(helper, block, entry);
+    const class = bin_offset / @sizeOf(heaps.Bin);
+    if (to_magazines) {
+        const bin = target.bin(class);
+        if (bin.top != bin.limit) {
+            if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
+            bin.top[0] = block;
+            base.compilerBarrier();
+            bin.top += 1;
+            return;
+        }
+    }
+    partial_slabs.put(target, class, id, block);
+}
+
+fn forward(helper: *Heap, block: usize, entry: u32) void {
+    @branchHint(.cold);
+    const owner = heaps.ownerOfEntry(entry);
+    const class = heaps.classOfEntry(entry);
+    // The slab is gone or something else lies there: the block was free already.
+    if (owner == 0 or owner == heaps.id_large or class > size_class.small_count) {
+        partial_slabs.report(block, error.DoubleFree);
+    }
+    push(helper, block, entry, .forbidden);
+}

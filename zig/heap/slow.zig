@@ -1,0 +1,313 @@
+//! The slow paths: every call that the fast paths did not finish. Sorts out who calls (a thread
+//! with a heap, a new one, an exited one, a signal handler inside a slow path) and what for.
+//!
+//! No call here sets errno; null means out of memory. A free never fails.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const build_options = @import("build_options");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const space = region.space;
+const heaps = @import("heap.zig");
+const emergency = @import("emergency.zig");
+const fork = @import("fork.zig");
+const lookup = @import("lookup.zig");
+const magazine = @import("magazine.zig");
+const medium = @import("medium.zig");
+const partial_slabs = @import("partial_slabs.zig");
+const remote_free = @import("remote_free.zig");
+const thread = @import("thread.zig");
+const Heap = heaps.Heap;
+
+/// Option `mmap_threshold`: blocks above it have a mapping of their own. Set at start-up.
+pub var mmap_threshold: usize = t.mmap_threshold_default;
+
+pub const Block = medium.Block;
+
+/// A slow call in progress.
+const Call = struct {
+    heap: *Heap,
+    /// The sentinel to return to when the shared heap is used.
+    place: ?*const Heap,
+
+    /// Null: nested in another slow call of this thread, or no heap can be had.
+    inline fn begin() ?Call {
+        const heap = heaps.current();
+        if (heap.isSentinel()) return beginWithout(heap);
+        if (heap.busy) return null;
+        return beginWith(heap, null);
+    }
+
+    fn beginWithout(place: *Heap) ?Call {
+        @branchHint(.cold);
+        if (thread.isBooting(place)) return null;
+        if (place == &heaps.sentinels.empty) {
+            if (thread.attach()) |heap| return beginWith(heap, null);
+        }
+        return beginWith(thread.enterShared(place) orelse return null, place);
+    }
+
+    inline fn beginWith(heap: *Heap, place: ?*const Heap) Call {
+        heap.busy = true;
+        base.compilerBarrier();
+        if (fork.happened()) fork.repair(heap, heap.id);
+        heap.ticks +%= 1;
+        if (heap.ticks % t.post_period == 0) remote_free.postAll(heap, .allowed);
+        return .{ .heap = heap, .place = place };
+    }
+
+    inline fn end(call: Call) void {
+        const heap = call.heap;
+        base.compilerBarrier();
+        heap.busy = false;
+        if (heap.parked_count != 0) drainParked(heap);
+        if (call.place) |place| return endShared(heap, place);
+        if (!heap.hooked) thread.hook(heap);
+    }
+
+    fn endShared(heap: *Heap, place: *const Heap) void {
+        @branchHint(.cold);
+        // Nobody comes by to post later what an exited thread has freed.
+        remote_free.postAll(heap, .allowed);
+        thread.leaveShared(place);
+    }
+};
+
+/// A block of at least `size` bytes, 16-byte aligned; null when the system refuses or `size` is
+/// over PTRDIFF_MAX.
+pub noinline fn allocate(size: usize) ?usize {
+    const call = Call.begin() orelse return emergency.alloc(size, 16);
+    defer call.end();
+    return allocateIn(call.heap, size);
+}
+
+fn allocateIn(heap: *Heap, size: usize) ?usize {
+    if (size > t.medium_size_max) return (allocateBig(heap, size, 16) orelse return null).address;
+    const class = size_class.classOf(size);
+    const bin = heap.bin(class);
+    const newest = (bin.top - 1)[0];
+    if (newest != 0) {
+        bin.top -= 1;
+        if (build_options.checks) checkOut(newest);
+        return newest;
+    }
+    if (class <= size_class.small_count) return magazine.refill(heap, class);
+    return (medium.alloc(heap, class) orelse return null).address;
+}
+
+fn checkOut(block: usize) void {
+    const id = space.find(block).?;
+    lookup.checkBlock("malloc", block, id, space.entry(id).load(.monotonic)); // Own block.
+}
+
+fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?Block {
+    if (size > std.math.maxInt(isize)) return null;
+    if (size <= mmap_threshold and alignment <= mmap_threshold) {
+        return medium.allocLarge(heap, size, alignment);
+    }
+    const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
+    return .{ .address = address, .zero = true };
+}
+
+/// The same for calloc above the small classes: says whether the block is known to be zero.
+pub noinline fn allocateZeroed(size: usize) ?Block {
+    assert(size > t.small_size_max);
+    const call = Call.begin() orelse {
+        const address = emergency.alloc(size, 16) orelse return null;
+        return .{ .address = address, .zero = true };
+    };
+    defer call.end();
+    if (size > t.medium_size_max) return allocateBig(call.heap, size, 16);
+    const class = size_class.classOf(size);
+    const bin = call.heap.bin(class);
+    const newest = (bin.top - 1)[0];
+    if (newest == 0) return medium.alloc(call.heap, class);
+    bin.top -= 1;
+    return .{ .address = newest, .zero = false };
+}
+
+/// A block whose address is a multiple of `alignment`, a power of two over 16. Its class is one
+/// whose blocks all are; beyond the slice size it is a run of exact length.
+pub noinline fn allocateAligned(size: usize, alignment: usize) ?usize {
+    assert(std.math.isPowerOfTwo(alignment));
+    if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return null;
+    const call = Call.begin() orelse return emergency.alloc(size, alignment);
+    defer call.end();
+    if (alignment <= t.slice_size) {
+        const class = size_class.classOfAligned(size, alignment);
+        if (class != 0) return allocateIn(call.heap, size_class.sizes[class]);
+    }
+    return (allocateBig(call.heap, @max(size, 1), alignment) orelse return null).address;
+}
+
+/// A block with a mapping of its own and room to grow: what realloc grows moves there once.
+pub noinline fn allocateWithRoom(size: usize) ?usize {
+    if (size > std.math.maxInt(isize)) return null;
+    const call = Call.begin() orelse return null;
+    defer call.end();
+    const room = std.math.mul(usize, size, 2) catch size;
+    return region.huge_block.alloc(size, 16, room, call.heap.id);
+}
+
+/// Changes the size of a block that is no class's, where it is or by moving pages. The address
+/// now; null: it cannot be done without copying.
+pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
+    if (size > std.math.maxInt(isize)) return null;
+    const id = space.find(pointer) orelse {
+        const call = Call.begin() orelse return null;
+        defer call.end();
+        return region.huge_block.resize(pointer, size, call.heap.id);
+    };
+    // monotonic: the caller's block.
+    if (space.entry(id).load(.monotonic) != heaps.entry_large) return null;
+    const call = Call.begin() orelse return null;
+    defer call.end();
+    return if (medium.resizeLarge(call.heap, id, size)) pointer else null;
+}
+
+/// Frees any pointer; false: it is foreign. `function` names the caller in a report.
+pub noinline fn free(pointer: usize, function: []const u8) bool {
+    if (pointer == 0) return true;
+    const id = space.find(pointer) orelse return freeOutside(pointer, function);
+    const entry = space.entry(id).load(.monotonic); // See slab.create.
+    if (entry == 0 or pointer % 16 != 0) {
+        os.report.misuse(function, pointer, lookup.reasonInvalid(pointer, id));
+    }
+    const call = Call.begin() orelse {
+        parkNested(pointer);
+        return true;
+    };
+    defer call.end();
+    freeIn(call.heap, pointer, id, entry, function);
+    return true;
+}
+
+/// For a free whose owner is another heap (the fast path has looked the entry up).
+pub noinline fn freeForeignOwner(pointer: usize, entry: u32, function: []const u8) void {
+    if (remote_free.pushFast(heaps.current(), pointer, entry)) return;
+    _ = free(pointer, function);
+}
+
+fn freeOutside(pointer: usize, function: []const u8) bool {
+    @branchHint(.cold);
+    if (emergency.contains(pointer)) {
+        emergency.free(pointer);
+        return true;
+    }
+    if (region.huge_block.usableSize(pointer) == null) {
+        if (!region.huge_block.contains(pointer)) return false;
+        const misaligned = pointer % 16 != 0;
+        const reason = if (misaligned) "misaligned pointer" else "interior pointer";
+        os.report.misuse(function, pointer, reason);
+    }
+    const call = Call.begin() orelse {
+        parkNested(pointer);
+        return true;
+    };
+    defer call.end();
+    if (!region.huge_block.free(pointer, call.heap.id)) {
+        os.report.misuse(function, pointer, "double free");
+    }
+    return true;
+}
+
+/// A free inside a slow call of the same thread waits for the end of that call.
+fn parkNested(pointer: usize) void {
+    @branchHint(.cold);
+    const heap = heaps.current();
+    // Between states there is no heap to keep it: the block is lost.
+    if (heap.isSentinel()) return;
+    remote_free.park(heap, pointer);
+}
+
+/// Frees what nested calls parked. With `busy` clear; a handler may park more meanwhile.
+pub fn drainParked(heap: *Heap) void {
+    @branchHint(.cold);
+    // Once through: what cannot be freed now (no memory for a message) is parked again.
+    for (0..t.parked_max) |_| {
+        const count = heap.parked_count;
+        if (count == 0) return;
+        const pointer = heap.parked[count - 1];
+        heap.parked_count = count - 1;
+        base.compilerBarrier();
+        _ = free(pointer, "free");
+    }
+}
+
+fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function: []const u8) void {
+    if (entry == heaps.entry_large) return medium.freeLarge(heap, id, pointer);
+    if (build_options.checks) lookup.checkBlock(function, pointer, id, entry);
+    const class = heaps.classOfEntry(entry);
+    const own = (entry ^ heap.tag) <= heaps.bin_offset_mask;
+    if (class > size_class.small_count) return freeMedium(heap, pointer, id, entry, function);
+    if (!own) return remote_free.push(heap, pointer, entry, .allowed);
+    const bin = heap.bin(class);
+    if (build_options.checks) checkMagazine(bin, pointer, function);
+    if ((bin.top - 1)[0] == pointer) os.report.misuse(function, pointer, "double free");
+    if (bin.top == bin.limit) magazine.makeRoom(heap, class);
+    if (bin.top == bin.limit) {
+        // Not even memory for slots: straight into the bits.
+        heap.lock.acquire(heap.id);
+        defer heap.lock.release();
+        return magazine.putBack(heap, class, pointer);
+    }
+    bin.top[0] = pointer;
+    base.compilerBarrier();
+    bin.top += 1;
+}
+
+fn checkMagazine(bin: *const heaps.Bin, pointer: usize, function: []const u8) void {
+    for (bin.base[0..magazine.count(bin)]) |block| {
+        if (block == pointer) os.report.misuse(function, pointer, "double free");
+    }
+}
+
+fn freeMedium(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function: []const u8) void {
+    if (space.address(id) != pointer) os.report.misuse(function, pointer, "interior pointer");
+    const class = heaps.classOfEntry(entry);
+    const bin = heap.bin(class);
+    if (build_options.checks) checkMagazine(bin, pointer, function);
+    if ((bin.top - 1)[0] == pointer) os.report.misuse(function, pointer, "double free");
+    const mine = heap.entryOf(class);
+    // A run changes its owner by its entry alone. cmpxchg: of two threads that free it, one sees
+    // that it was free already. monotonic: the block itself is handed over by the application.
+    if (entry != mine and
+        space.entry(id).cmpxchgStrong(entry, mine, .monotonic, .monotonic) != null)
+    {
+        os.report.misuse(function, pointer, "double free");
+    }
+    medium.push(heap, class, pointer);
+}
+
+/// Gives back what the calling thread's magazines and the run allocator hold. Bytes returned to
+/// the system, which keeps at most `keep` bytes of dirty runs.
+pub fn trim(keep: usize) usize {
+    const call = Call.begin() orelse return 0;
+    defer call.end();
+    const heap = call.heap;
+    heap.lock.acquire(heap.id);
+    while (!heap.inbox.isEmpty()) {
+        remote_free.drain(heap, heap, t.drain_messages_max, false);
+    }
+    heap.lock.release();
+    magazine.flushAll(heap);
+    medium.releaseAll(heap);
+    heap.lock.acquire(heap.id);
+    partial_slabs.releaseEmpty(heap);
+    heap.lock.release();
+    remote_free.postAll(heap, .allowed);
+    return region.run_allocator.trim(keep, heap.id);
+}
+
+/// Checks the calling thread's heap and the run allocator. For tests.
+pub fn check() void {
+    const call = Call.begin() orelse return;
+    defer call.end();
+    call.heap.lock.acquire(call.heap.id);
+    partial_slabs.check(call.heap);
+    call.heap.lock.release();
+    region.run_allocator.check(call.heap.id);
+}

@@ -1,0 +1,206 @@
+//! A thread's way through the allocator: first call (attach), the exit hook, exit, and the calls
+//! it makes after that. One word of thread-local storage holds its heap.
+//!
+//! States of the word: `empty` (never called) -> `booting` -> a heap -> `exited`. An exited
+//! thread, and one that gets no heap, uses one shared heap under a lock.
+const root = @import("root");
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const region = @import("region");
+const t = base.tunables;
+const assert = base.assert;
+const heaps = @import("heap.zig");
+const fork = @import("fork.zig");
+const magazine = @import("magazine.zig");
+const medium = @import("medium.zig");
+const partial_slabs = @import("partial_slabs.zig");
+const registry = @import("registry.zig");
+const remote_free = @import("remote_free.zig");
+const Heap = heaps.Heap;
+
+var init_lock: os.Lock = .{};
+/// Stored with release after everything `initialise` sets; loaded with acquire by `attach`.
+var initialised: std.atomic.Value(bool) = .init(false);
+/// Called once at initialisation, when the root file of the program declares it: the library
+/// reads its options there.
+const on_init: ?fn () void = if (@hasDecl(root, "onInit")) root.onInit else null;
+
+const KeyState = enum(u8) { none, creating, ready, absent };
+/// Stored with release after `key`; loaded with acquire by `hook`.
+var key_state: std.atomic.Value(KeyState) = .init(.none);
+var key: c_uint = 0;
+/// glibc calls destructors in up to 4 rounds; ours waits for the last.
+const destructor_rounds = 4;
+
+var shared_lock: os.Lock = .{};
+/// Under shared_lock. Never an orphan.
+var shared_heap: ?*Heap = null;
+
+const Place = enum { empty, booting, exited };
+
+fn setWord(heap: *const Heap) void {
+    os.tls.store(@intFromPtr(heap) -% @intFromPtr(&heaps.sentinels.empty));
+}
+
+fn setPlace(place: Place) void {
+    setWord(switch (place) {
+        .empty => &heaps.sentinels.empty,
+        .booting => &heaps.sentinels.booting,
+        .exited => &heaps.sentinels.exited,
+    });
+}
+
+pub fn isBooting(heap: *const Heap) bool {
+    return heap == &heaps.sentinels.booting;
+}
+
+/// Who the calling thread is as the holder of locks while it has no heap: unlike its thread id
+/// this is the same after a fork. Heap ids are below bit 29.
+pub fn holder() u32 {
+    return 1 << 29 | @as(u32, @truncate(os.tls.address() >> 6)) & ((1 << 29) - 1);
+}
+
+/// Gives the calling thread a heap: an orphan or a new one. Null when the system refuses memory;
+/// the next call tries again.
+pub fn attach() ?*Heap {
+    setPlace(.booting);
+    const me = holder();
+    if (!initialise(me)) {
+        setPlace(.empty);
+        return null;
+    }
+    if (fork.happened()) fork.repair(null, me);
+    const heap = registry.adopt(me) orelse registry.create(me) orelse {
+        setPlace(.empty);
+        return null;
+    };
+    heap.hooked = false;
+    heap.exit_rounds = 0;
+    setWord(heap);
+    return heap;
+}
+
+fn initialise(me: u32) bool {
+    if (initialised.load(.acquire)) return true;
+    init_lock.acquire(me);
+    defer init_lock.release();
+    if (initialised.load(.monotonic)) return true; // Under the lock.
+    os.machine.init();
+    if (on_init) |callback| callback();
+    if (!fork.init()) return false;
+    if (region.space.count() == 0) {
+        const segment = region.space.reserveNext() orelse return false;
+        region.arena.add(segment, me);
+    }
+    initialised.store(true, .release);
+    return true;
+}
+
+/// Asks libc to tell when the thread ends. Called at the end of slow calls, with no lock held and
+/// the heap usable: both functions may call malloc.
+pub fn hook(heap: *Heap) void {
+    @branchHint(.cold);
+    const set = os.host.setSpecific() orelse return markHooked(heap);
+    const create = os.host.keyCreate() orelse return markHooked(heap);
+    switch (key_state.load(.acquire)) {
+        .none => {
+            if (key_state.cmpxchgStrong(.none, .creating, .acquire, .monotonic) != null) return;
+            const made = create(&key, &onThreadExit) == 0;
+            key_state.store(if (made) .ready else .absent, .release);
+        },
+        .creating => return, // The next slow call tries again.
+        .ready, .absent => {},
+    }
+    heap.hooked = true; // Before the call, which may come here again.
+    if (key_state.load(.acquire) == .ready) _ = set(key, heap);
+}
+
+fn markHooked(heap: *Heap) void {
+    heap.hooked = true;
+}
+
+/// The destructor of the key. Sets itself again until the last round, so that the destructors of
+/// others still find a heap.
+fn onThreadExit(value: ?*anyopaque) callconv(.c) void {
+    const heap: *Heap = @ptrCast(@alignCast(value orelse return));
+    if (heaps.current() != heap) return;
+    heap.exit_rounds += 1;
+    if (heap.exit_rounds < destructor_rounds) {
+        if (os.host.setSpecific()) |set| {
+            if (set(key, heap) == 0) return;
+        }
+    }
+    exit(heap);
+}
+
+/// Takes the key back; for copies of the library that can be unloaded (the static one).
+pub fn isHooked() bool {
+    return key_state.load(.acquire) == .ready;
+}
+
+/// Ends the calling thread's use of its heap: all its blocks go back to slabs and owners, the
+/// heap becomes an orphan. The order matters: drain, flush, free empty slabs, post, detach,
+/// publish; then the inbox again, for posters who saw it active.
+pub fn exit(heap: *Heap) void {
+    assert(heaps.current() == heap);
+    heap.busy = true;
+    base.compilerBarrier();
+    if (fork.happened()) fork.repair(heap, heap.id);
+    heap.lock.acquire(heap.id);
+    while (!heap.inbox.isEmpty()) {
+        remote_free.drain(heap, heap, t.drain_messages_max, false);
+    }
+    heap.lock.release();
+    magazine.flushAll(heap);
+    medium.releaseAll(heap);
+    heap.lock.acquire(heap.id);
+    partial_slabs.releaseEmpty(heap);
+    heap.lock.release();
+    remote_free.postAll(heap, .allowed);
+    setPlace(.exited);
+    heap.busy = false;
+    heap.lock.acquire(heap.id);
+    // seq_cst: before the look at the inbox below; see Heap.state.
+    heap.state.store(.orphan, .seq_cst);
+    registry.markOrphan(heap);
+    if (!heap.inbox.isEmpty()) remote_free.drainHelped(heap, heap);
+    remote_free.releaseHelped(heap, heap);
+}
+
+/// The shared heap for a thread without one, with its lock held; null when the system refuses.
+pub fn enterShared(place: *const Heap) ?*Heap {
+    setPlace(.booting);
+    const me = holder();
+    if (initialise(me)) {
+        if (fork.happened()) fork.repair(null, me);
+        shared_lock.acquire(me);
+        if (shared_heap == null) shared_heap = registry.create(me);
+        if (shared_heap) |heap| {
+            heap.hooked = true;
+            return heap;
+        }
+        shared_lock.release();
+    }
+    setWord(place);
+    return null;
+}
+
+pub fn isShared(heap: *const Heap) bool {
+    return @as(*volatile ?*Heap, &shared_heap).* == heap;
+}
+
+/// Gives the shared heap back; the thread returns to the state it was in.
+pub fn leaveShared(place: *const Heap) void {
+    shared_lock.release();
+    setWord(place);
+}
+
+/// In a child after fork.
+pub fn repairAfterFork(survivor: u32) void {
+    if (init_lock.holderLost(survivor)) init_lock.reset();
+    if (shared_lock.holderLost(survivor)) shared_lock.reset();
+    // The registry has made it an orphan like the others, or set it aside.
+    shared_heap = null;
+    if (key_state.load(.monotonic) == .creating) key_state.store(.none, .monotonic);
+}

@@ -1,0 +1,113 @@
+//! The port used by tests: passes through to Linux, counts every call and can fail the n-th one,
+//! so that each slow path is seen with the system refusing at each point. Mappings are counted
+//! in bytes, so that a test can ask whether one was lost. Counters are atomic: tests use threads.
+const std = @import("std");
+const linux = @import("linux.zig");
+
+/// The call (counted from 1) that fails; 0: none. `fail_after`: every call from this one on.
+var fail_at: std.atomic.Value(u64) = .init(0);
+var fail_from: std.atomic.Value(u64) = .init(0);
+var calls: std.atomic.Value(u64) = .init(0);
+/// Bytes mapped or reserved through this port and not unmapped.
+var mapped_bytes: std.atomic.Value(i64) = .init(0);
+
+/// Fails call `n` from now, counted from 1.
+pub fn failCall(n: u64) void {
+    calls.store(0, .seq_cst);
+    fail_from.store(0, .seq_cst);
+    fail_at.store(n, .seq_cst);
+}
+
+/// Fails every call from the n-th on.
+pub fn failFrom(n: u64) void {
+    calls.store(0, .seq_cst);
+    fail_at.store(0, .seq_cst);
+    fail_from.store(n, .seq_cst);
+}
+
+pub fn failNone() void {
+    fail_at.store(0, .seq_cst);
+    fail_from.store(0, .seq_cst);
+}
+
+pub fn callCount() u64 {
+    return calls.load(.seq_cst);
+}
+
+pub fn mappedBytes() i64 {
+    return mapped_bytes.load(.seq_cst);
+}
+
+fn refused() bool {
+    const n = calls.fetchAdd(1, .seq_cst) + 1;
+    const from = fail_from.load(.seq_cst);
+    return n == fail_at.load(.seq_cst) or (from != 0 and n >= from);
+}
+
+fn account(change: i64) void {
+    _ = mapped_bytes.fetchAdd(change, .seq_cst);
+}
+
+pub fn reserve(length: usize) ?[*]u8 {
+    if (refused()) return null;
+    const address = linux.reserve(length) orelse return null;
+    account(@intCast(length));
+    return address;
+}
+
+pub fn commit(address: [*]u8, length: usize) bool {
+    return !refused() and linux.commit(address, length);
+}
+
+pub fn map(length: usize) ?[*]u8 {
+    if (refused()) return null;
+    const address = linux.map(length) orelse return null;
+    account(@intCast(length));
+    return address;
+}
+
+pub fn unmap(address: [*]u8, length: usize) bool {
+    if (refused() or !linux.unmap(address, length)) return false;
+    account(-@as(i64, @intCast(length)));
+    return true;
+}
+
+pub fn purge(address: [*]u8, length: usize) bool {
+    return !refused() and linux.purge(address, length);
+}
+
+pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) bool {
+    if (refused() or !linux.moveTo(address, length, length_new, target)) return false;
+    // What lay at the target (a part of a reservation that was counted) is replaced.
+    account(-@as(i64, @intCast(length)));
+    return true;
+}
+
+pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
+    if (refused()) return null;
+    const moved = linux.resize(address, length, length_new) orelse return null;
+    account(@as(i64, @intCast(length_new)) - @as(i64, @intCast(length)));
+    return moved;
+}
+
+pub fn adviseHuge(address: [*]u8, length: usize) bool {
+    return !refused() and linux.adviseHuge(address, length);
+}
+
+pub fn adviseSmall(address: [*]u8, length: usize) bool {
+    return !refused() and linux.adviseSmall(address, length);
+}
+
+pub fn wipeOnFork(address: [*]u8, length: usize) bool {
+    return !refused() and linux.wipeOnFork(address, length);
+}
+
+test "fail the n-th call and no other" {
+    const before = mappedBytes();
+    failCall(2);
+    defer failNone();
+    const first = map(4096) orelse return error.FirstCallFailed;
+    try std.testing.expectEqual(@as(?[*]u8, null), map(4096));
+    try std.testing.expect(unmap(first, 4096));
+    try std.testing.expectEqual(before, mappedBytes());
+}

@@ -1,0 +1,74 @@
+//! Symbols of the host process that may or may not exist: the library links no libc. Each is a
+//! weak reference; absent ones are null and every caller copes. Any thread.
+//!
+//! The pointers live in `var`s read as volatile: a comparison of an `@extern` constant with null
+//! folds to "present" and the weak reference never reaches the symbol table.
+const std = @import("std");
+const linux = std.os.linux;
+
+pub const Destructor = fn (?*anyopaque) callconv(.c) void;
+const KeyCreate = fn (*c_uint, ?*const Destructor) callconv(.c) c_int;
+const SetSpecific = fn (c_uint, ?*const anyopaque) callconv(.c) c_int;
+const ForkHook = fn () callconv(.c) void;
+const RegisterAtfork =
+    fn (?*const ForkHook, ?*const ForkHook, ?*const ForkHook, ?*anyopaque) callconv(.c) c_int;
+const ErrnoLocation = fn () callconv(.c) *c_int;
+const GetAuxval = fn (c_ulong) callconv(.c) c_ulong;
+const ClockGettime = fn (c_int, *linux.timespec) callconv(.c) c_int;
+const Fputs = fn ([*:0]const u8, ?*anyopaque) callconv(.c) c_int;
+const Dlsym = fn (?*anyopaque, [*:0]const u8) callconv(.c) ?*anyopaque;
+const Dlopen = fn ([*:0]const u8, c_int) callconv(.c) ?*anyopaque;
+pub const NewHandler = fn () callconv(.c) void;
+const GetNewHandler = fn () callconv(.c) ?*const NewHandler;
+pub const ThrowBadAlloc = fn () callconv(.c) noreturn;
+const Environ = [*:null]const ?[*:0]const u8;
+
+fn Weak(comptime T: type, comptime name: []const u8) type {
+    return struct {
+        var symbol: ?*const T = @extern(?*const T, .{ .name = name, .linkage = .weak });
+
+        fn get() ?*const T {
+            return @as(*volatile ?*const T, &symbol).*;
+        }
+    };
+}
+
+pub const keyCreate = Weak(KeyCreate, "pthread_key_create").get;
+pub const setSpecific = Weak(SetSpecific, "pthread_setspecific").get;
+pub const registerAtfork = Weak(RegisterAtfork, "__register_atfork").get;
+pub const getauxval = Weak(GetAuxval, "getauxval").get;
+pub const fputs = Weak(Fputs, "fputs").get;
+pub const dlsym = Weak(Dlsym, "dlsym").get;
+pub const dlopen = Weak(Dlopen, "dlopen").get;
+pub const getNewHandler = Weak(GetNewHandler, "_ZSt15get_new_handlerv").get;
+pub const throwBadAlloc = Weak(ThrowBadAlloc, "_ZSt17__throw_bad_allocv").get;
+
+const errnoLocation = Weak(ErrnoLocation, "__errno_location").get;
+const clockGettime = Weak(ClockGettime, "clock_gettime").get;
+const environSymbol = Weak(Environ, "environ").get;
+
+/// Sets the host's errno, where there is one.
+pub fn setErrno(code: linux.E) void {
+    const location = errnoLocation() orelse return;
+    location().* = @intCast(@backingInt(code));
+}
+
+/// The process environment; null before libc has set it, or without a libc.
+pub fn environ() ?Environ {
+    const symbol = environSymbol() orelse return null;
+    const list: *const usize = @ptrCast(symbol);
+    if (list.* == 0) return null;
+    return symbol.*;
+}
+
+/// A coarse monotonic clock in ms. Through libc, which asks the vDSO; else by system call.
+pub fn clockMs() u64 {
+    var now: linux.timespec = undefined;
+    const coarse = 6; // CLOCK_MONOTONIC_COARSE
+    const done = if (clockGettime()) |function| function(coarse, &now) == 0 else false;
+    if (!done) {
+        const rc = linux.syscall2(.clock_gettime, coarse, @intFromPtr(&now));
+        if (linux.errno(rc) != .SUCCESS) return 0;
+    }
+    return @as(u64, @intCast(now.sec)) * 1000 + @as(u64, @intCast(now.nsec)) / 1_000_000;
+}

@@ -1,0 +1,76 @@
+//! The Linux port: the system calls the allocator makes, each with its precondition. Raw system
+//! calls only; errno of the host is never touched. Every function may be called from any thread.
+//! All addresses and lengths are multiples of the page size, lengths are greater than zero.
+const std = @import("std");
+const linux = std.os.linux;
+
+// Not in std's MADV namespace.
+const madv_nohugepage = 15;
+const madv_hugepage = 14;
+
+fn pointer(result: usize) ?[*]u8 {
+    return if (linux.errno(result) == .SUCCESS) @ptrFromInt(result) else null;
+}
+
+fn succeeded(result: usize) bool {
+    return linux.errno(result) == .SUCCESS;
+}
+
+/// Reserves address space without access. Costs no memory and no overcommit charge.
+pub fn reserve(length: usize) ?[*]u8 {
+    return pointer(linux.mmap(null, length, .{}, .{
+        .TYPE = .PRIVATE,
+        .ANONYMOUS = true,
+        .NORESERVE = true,
+    }, -1, 0));
+}
+
+/// Makes a part of a reservation readable and writable. On failure nothing has changed.
+pub fn commit(address: [*]u8, length: usize) bool {
+    const prot: linux.PROT = .{ .READ = true, .WRITE = true };
+    return succeeded(linux.mprotect(address, length, prot));
+}
+
+/// A zeroed private mapping of its own.
+pub fn map(length: usize) ?[*]u8 {
+    return pointer(linux.mmap(null, length, .{ .READ = true, .WRITE = true }, .{
+        .TYPE = .PRIVATE,
+        .ANONYMOUS = true,
+    }, -1, 0));
+}
+
+pub fn unmap(address: [*]u8, length: usize) bool {
+    return succeeded(linux.munmap(address, length));
+}
+
+/// Gives the memory back to the system; on success the range reads as zero. Fails for memory
+/// that is locked (mlock).
+pub fn purge(address: [*]u8, length: usize) bool {
+    return succeeded(linux.madvise(address, length, linux.MADV.DONTNEED));
+}
+
+/// Moves a mapping onto `target`, replacing what is mapped there; its length may change.
+pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) bool {
+    const flags: linux.MREMAP = .{ .MAYMOVE = true, .FIXED = true };
+    return succeeded(linux.mremap(address, length, length_new, flags, target));
+}
+
+/// Changes the length of a mapping, which may move it. The old one stays as it was on failure.
+pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
+    return pointer(linux.mremap(address, length, length_new, .{ .MAYMOVE = true }, null));
+}
+
+/// Asks for huge pages in this range.
+pub fn adviseHuge(address: [*]u8, length: usize) bool {
+    return succeeded(linux.madvise(address, length, madv_hugepage));
+}
+
+/// Keeps huge pages out of this range, also where the system gives them to everybody.
+pub fn adviseSmall(address: [*]u8, length: usize) bool {
+    return succeeded(linux.madvise(address, length, madv_nohugepage));
+}
+
+/// The range reads as zero in a child made by fork. Linux 4.14 and newer.
+pub fn wipeOnFork(address: [*]u8, length: usize) bool {
+    return succeeded(linux.madvise(address, length, linux.MADV.WIPEONFORK));
+}

@@ -1,0 +1,212 @@
+//! Facts about the machine and the process, read at run time and without libc where need be:
+//! page size, memory, address-space limit, secure mode, environment, small files. Called at
+//! initialisation and from slow diagnostics only.
+const std = @import("std");
+const linux = std.os.linux;
+const base = @import("base");
+const host = @import("host.zig");
+
+const at_phdr = 3;
+const at_phnum = 5;
+const at_pagesz = 6;
+const at_base = 7;
+const at_secure = 23;
+
+/// Bytes of a page of the operating system. Written once by `init`, read by all.
+pub var page_size: usize = 4096;
+
+/// Call before the first use of `page_size` other than as 4096.
+pub fn init() void {
+    if (auxiliary(at_pagesz)) |size| page_size = size;
+}
+
+/// True for set-uid programs and wherever it cannot be known: then no configuration is read.
+pub fn secure() bool {
+    return (auxiliary(at_secure) orelse 1) != 0;
+}
+
+fn auxiliary(key: usize) ?usize {
+    if (host.getauxval()) |function| {
+        // A libc that has not started yet knows no value: AT_PAGESZ, always there, tells.
+        if (function(at_pagesz) != 0) return function(key);
+    }
+    var entries: [64][2]usize = undefined;
+    const bytes = readFile("/proc/self/auxv", std.mem.asBytes(&entries)) orelse return null;
+    for (entries[0 .. bytes.len / @sizeOf([2]usize)]) |entry| {
+        if (entry[0] == key) return entry[1];
+    }
+    return null;
+}
+
+/// Reads a small file into the buffer; null when it cannot be opened or read.
+pub fn readFile(path: [*:0]const u8, buffer: []u8) ?[]u8 {
+    const opened = linux.open(path, .{ .CLOEXEC = true }, 0);
+    if (linux.errno(opened) != .SUCCESS) return null;
+    const file: linux.fd_t = @intCast(opened);
+    defer _ = linux.close(file);
+    var length: usize = 0;
+    while (length < buffer.len) {
+        const got = linux.read(file, buffer.ptr + length, buffer.len - length);
+        switch (linux.errno(got)) {
+            .SUCCESS => if (got == 0) break,
+            .INTR => continue,
+            else => return null,
+        }
+        length += got;
+    }
+    return buffer[0..length];
+}
+
+/// Appends in one write; whether all of it was written.
+pub fn appendFile(path: [*:0]const u8, bytes: []const u8) bool {
+    const flags: linux.O = .{
+        .ACCMODE = .WRONLY,
+        .CREAT = true,
+        .APPEND = true,
+        .CLOEXEC = true,
+    };
+    const opened = linux.open(path, flags, 0o644);
+    if (linux.errno(opened) != .SUCCESS) return false;
+    const file: linux.fd_t = @intCast(opened);
+    defer _ = linux.close(file);
+    return linux.write(file, bytes.ptr, bytes.len) == bytes.len;
+}
+
+/// Whether an address lies in the program's own image or the dynamic loader's: memory that was
+/// never allocated, or by the loader before any malloc was up. False where it cannot be known.
+pub fn inProgramImage(address: usize) bool {
+    const headers = auxiliary(at_phdr) orelse return false;
+    const number = auxiliary(at_phnum) orelse return false;
+    if (inImage(headers, number, address)) return true;
+    const loader = auxiliary(at_base) orelse return false;
+    if (loader == 0) return false;
+    const header: *const std.elf.Elf64_Ehdr = @ptrFromInt(loader);
+    return inImage(loader + header.e_phoff, header.e_phnum, address);
+}
+
+fn inImage(headers: usize, number: usize, address: usize) bool {
+    const list: [*]const std.elf.Elf64.Phdr = @ptrFromInt(headers);
+    var load_bias: ?usize = null;
+    for (list[0..number]) |segment| {
+        // The headers lie in the first loaded segment: that tells where the image was put.
+        if (segment.type != .LOAD) continue;
+        const bias = load_bias orelse (headers & ~(page_size - 1)) -%
+            std.mem.alignBackward(usize, segment.vaddr, page_size);
+        load_bias = bias;
+        if (address -% (bias +% segment.vaddr) < segment.memsz) return true;
+    }
+    return false;
+}
+
+/// Physical memory of the machine, bytes; null where it cannot be read.
+pub fn memorySize() ?u64 {
+    var info: Sysinfo = undefined;
+    const rc = linux.syscall1(.sysinfo, @intFromPtr(&info));
+    if (linux.errno(rc) != .SUCCESS) return null;
+    return info.total_ram * @max(info.unit, 1);
+}
+
+const Sysinfo = extern struct {
+    uptime: i64,
+    loads: [3]u64,
+    total_ram: u64,
+    rest: [5]u64,
+    procs: u16,
+    pad: u16,
+    high: [2]u64,
+    unit: u32,
+    tail: [64]u8,
+};
+
+/// Bytes of address space the process may still take; null when there is no limit.
+pub fn addressSpaceLeft() ?u64 {
+    var limit: linux.rlimit = undefined;
+    const rc = linux.prlimit(0, .AS, null, &limit);
+    if (linux.errno(rc) != .SUCCESS or limit.cur == std.math.maxInt(u64)) return null;
+    return limit.cur -| statm(0) * page_size;
+}
+
+/// Resident memory of the process, bytes.
+pub fn residentSize() u64 {
+    return statm(1) * page_size;
+}
+
+/// A column of /proc/self/statm, in pages; 0 where it cannot be read.
+fn statm(column: usize) u64 {
+    var buffer: [128]u8 = undefined;
+    const bytes = readFile("/proc/self/statm", &buffer) orelse return 0;
+    var columns = std.mem.tokenizeScalar(u8, bytes, ' ');
+    for (0..column) |_| _ = columns.next();
+    return base.text.parseSize(columns.next() orelse return 0) orelse 0;
+}
+
+/// Resident bytes within a range, counted by the kernel.
+pub fn residentIn(address: [*]u8, length: usize) u64 {
+    var present: [4096]u8 = undefined;
+    var pages: u64 = 0;
+    var offset: usize = 0;
+    while (offset < length) {
+        const chunk = @min(length - offset, present.len * page_size);
+        const rc = linux.mincore(address + offset, chunk, &present);
+        if (linux.errno(rc) != .SUCCESS) return pages * page_size;
+        for (present[0 .. (chunk + page_size - 1) / page_size]) |byte| pages += byte & 1;
+        offset += chunk;
+    }
+    return pages * page_size;
+}
+
+/// The value of an environment variable. Before libc is up it is read from /proc into `buffer`.
+pub fn environment(name: []const u8, buffer: []u8) ?[]const u8 {
+    if (host.environ()) |list| {
+        var index: usize = 0;
+        while (list[index]) |entry| : (index += 1) {
+            if (valueOf(std.mem.span(entry), name)) |value| return value;
+        }
+        return null;
+    }
+    const bytes = readFile("/proc/self/environ", buffer) orelse return null;
+    var entries = std.mem.splitScalar(u8, bytes, 0);
+    while (entries.next()) |entry| {
+        if (valueOf(entry, name)) |value| return value;
+    }
+    return null;
+}
+
+fn valueOf(entry: []const u8, name: []const u8) ?[]const u8 {
+    if (entry.len <= name.len or entry[name.len] != '=') return null;
+    if (!std.mem.eql(u8, entry[0..name.len], name)) return null;
+    return entry[name.len + 1 ..];
+}
+
+/// The path of the running program.
+pub fn executable(buffer: []u8) []const u8 {
+    const length = linux.readlink("/proc/self/exe", buffer.ptr, buffer.len);
+    if (linux.errno(length) != .SUCCESS) return "";
+    return buffer[0..length];
+}
+
+test "machine: plausible values" {
+    init();
+    try std.testing.expect(std.math.isPowerOfTwo(page_size));
+    try std.testing.expect(memorySize().? > 1 << 20);
+    try std.testing.expect(residentSize() > page_size);
+    try std.testing.expect(!secure());
+    var buffer: [4096]u8 = undefined;
+    try std.testing.expect(executable(&buffer).len > 1);
+    const page: [*]u8 = @ptrFromInt(@intFromPtr(&buffer) & ~(page_size - 1));
+    try std.testing.expect(residentIn(page, page_size) == page_size);
+}
+
+test "machine: the program's own image" {
+    init();
+    try std.testing.expect(inProgramImage(@intFromPtr(&page_size)));
+    var on_stack: u8 = 0;
+    try std.testing.expect(!inProgramImage(@intFromPtr(&on_stack)));
+}
+
+test "machine: the environment without libc" {
+    var buffer: [65536]u8 = undefined;
+    try std.testing.expect(environment("PATH", &buffer) != null);
+    try std.testing.expect(environment("PAT", &buffer) == null);
+    try std.testing.expect(environment("LIBALLOC_SURELY_NOT_SET", &buffer) == null);
+}

@@ -1,0 +1,22 @@
+//! The operating system as the allocator sees it: memory, locks, the thread word, facts about the
+//! machine, symbols of the host. Only this layer makes system calls.
+const builtin = @import("builtin");
+
+pub const linux = @import("linux.zig");
+pub const fake = @import("fake.zig");
+/// What the layers above call: the real thing, or in tests the port that can refuse.
+pub const memory = if (builtin.is_test) fake else linux;
+pub const host = @import("host.zig");
+pub const machine = @import("machine.zig");
+pub const tls = @import("tls.zig");
+pub const Lock = @import("lock.zig").Lock;
+pub const report = @import("report.zig");
+
+test {
+    _ = fake;
+    _ = host;
+    _ = machine;
+    _ = tls;
+    _ = @import("lock.zig");
+    _ = report;
+}

@@ -1,0 +1,53 @@
+//! One line on stderr, and the end of the process. Allocates nothing, takes no lock; any thread,
+//! any state, signal handlers included.
+const std = @import("std");
+const builtin = @import("builtin");
+const linux = std.os.linux;
+const Text = @import("base").Text;
+
+/// Writes `liballoc: message` and a newline to stderr in one call.
+pub fn warn(message: []const u8) void {
+    var buffer: [512]u8 = undefined;
+    var text: Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
+    text.string("liballoc: ");
+    text.string(message);
+    emit(&text, &buffer);
+}
+
+/// `liballoc: function(0xpointer): reason`, then SIGABRT.
+pub fn misuse(function: []const u8, pointer: usize, reason: []const u8) noreturn {
+    @branchHint(.cold);
+    var buffer: [512]u8 = undefined;
+    var text: Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
+    text.string("liballoc: ");
+    text.string(function);
+    text.char('(');
+    text.hex(pointer);
+    text.string("): ");
+    text.string(reason);
+    emit(&text, &buffer);
+    abort();
+}
+
+fn emit(text: *Text, buffer: []u8) void {
+    const length = text.slice().len;
+    buffer[length] = '\n';
+    _ = linux.write(2, buffer.ptr, length + 1);
+}
+
+/// Ends the process by SIGABRT, also when the signal is blocked or handled.
+pub fn abort() noreturn {
+    @branchHint(.cold);
+    const pid: usize = @intCast(linux.getpid());
+    const tid: usize = @intCast(linux.gettid());
+    _ = linux.syscall3(.tgkill, pid, tid, 6);
+    // A handler returned, or the signal is blocked: unblock it and take the default action.
+    const Action = extern struct { handler: usize, flags: usize, restorer: usize, mask: usize };
+    const action: Action = .{ .handler = 0, .flags = 0, .restorer = 0, .mask = 0 };
+    _ = linux.syscall4(.rt_sigaction, 6, @intFromPtr(&action), 0, 8);
+    const set: u64 = 1 << 5;
+    const unblock = 1;
+    _ = linux.syscall4(.rt_sigprocmask, unblock, @intFromPtr(&set), 0, 8);
+    _ = linux.syscall3(.tgkill, pid, tid, 6);
+    @trap();
+}

@@ -1,0 +1,275 @@
+//! Reserved address space, cut into slices, with the slice map and the slice metadata beside it.
+//!
+//! Guarantees: any 64-bit value may be looked up, without fault and without lock (`find`); slices
+//! are committed from the bottom up and never unmapped. The first region is found by the hot path
+//! through `hot`; further ones, reserved when it is used up or small, on the slow path only.
+//! `reserveNext` and `ensureCommitted` need the run allocator's lock; the rest any thread.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const t = base.tunables;
+const assert = base.assert;
+const Slice = @import("slice.zig").Slice;
+const SliceId = @import("slice.zig").SliceId;
+
+/// An entry of the slice map: owner id << 13 | class << 5. 0: never handed out, or not the first
+/// slice of a run. Readable by any thread at any time.
+pub const Entry = std.atomic.Value(u32);
+
+pub const Region = struct {
+    /// Address of slice 0. Constant once the region is published.
+    address: usize,
+    /// Slices whose map entries are readable. Written under the run lock with release, after the
+    /// map was committed; `find` and the fast path load it (see `hot`).
+    limit: std.atomic.Value(usize),
+    map: [*]Entry,
+    slices: [*]Slice,
+    /// Slices reserved.
+    capacity: u32,
+    /// The first slice never handed out. Under the run lock.
+    frontier: u32,
+    /// Slices whose memory is committed, and whose metadata is. Under the run lock.
+    committed: u32,
+    committed_slices: u32,
+};
+
+/// Called under the run lock each time memory was committed: statistics take their samples then.
+pub var on_growth: ?*const fn () void = null;
+
+/// What free() needs of the first region, in one cache line. All zero until it exists, so that
+/// every pointer is outside.
+pub const Hot = extern struct {
+    address: usize = 0,
+    /// The first region's limit in units of 16 bytes: a pointer's offset rotated right by 4 is
+    /// above it when the pointer is outside or not 16-byte aligned. Written with release under
+    /// the run lock, after address and map; pairs with the acquire load in `find`. The fast path
+    /// loads it monotonic: a thread that owns a block has synchronised with the one that made it.
+    limit_units: std.atomic.Value(usize) = .init(0),
+    map: [*]Entry = undefined,
+    slices: [*]Slice = undefined,
+};
+
+pub var hot: Hot align(64) = .{};
+var regions: [t.regions_max]Region = undefined;
+/// Regions published. Written under the run lock with release after the region's fields; pairs
+/// with the acquire load in `find`.
+var region_count: std.atomic.Value(u32) = .init(0);
+
+const units_per_slice_shift = t.slice_shift - 4;
+const chunk_size = 2 * t.mib;
+const guard_size = 64 * t.kib;
+/// Slices whose metadata (1 MiB) is committed at a time, and whose map (1 MiB) is.
+const slices_step = 16 * 1024;
+const map_step = 256 * 1024;
+/// The map is extended this far ahead, in slices, so that one growth seldom needs both.
+const map_ahead = 128 * t.mib / t.slice_size;
+
+pub inline fn regionOf(id: SliceId) u32 {
+    return id >> t.region_slices_shift;
+}
+
+pub inline fn indexOf(id: SliceId) u32 {
+    return id & (t.region_slices_max - 1);
+}
+
+pub inline fn slice(id: SliceId) *Slice {
+    if (id < t.region_slices_max) return &hot.slices[id];
+    return &regions[regionOf(id)].slices[indexOf(id)];
+}
+
+pub inline fn entry(id: SliceId) *Entry {
+    if (id < t.region_slices_max) return &hot.map[id];
+    return &regions[regionOf(id)].map[indexOf(id)];
+}
+
+pub inline fn address(id: SliceId) usize {
+    if (id < t.region_slices_max) return hot.address + (@as(usize, id) << t.slice_shift);
+    return regions[regionOf(id)].address + (@as(usize, indexOf(id)) << t.slice_shift);
+}
+
+/// The slice an address lies in; null when it lies in no region. Total: any value may be asked.
+pub inline fn find(pointer: usize) ?SliceId {
+    const index = (pointer -% hot.address) >> t.slice_shift;
+    if (index < hot.limit_units.load(.acquire) >> units_per_slice_shift) return @intCast(index);
+    return findFurther(pointer);
+}
+
+fn findFurther(pointer: usize) ?SliceId {
+    @branchHint(.cold);
+    const known = region_count.load(.acquire);
+    for (regions[0..known], 0..) |*region, number| {
+        const index = (pointer -% region.address) >> t.slice_shift;
+        if (index < region.limit.load(.acquire)) {
+            return @intCast(number << t.region_slices_shift | index);
+        }
+    }
+    return null;
+}
+
+pub fn count() u32 {
+    return region_count.load(.acquire);
+}
+
+pub fn at(number: u32) *Region {
+    return &regions[number];
+}
+
+/// Bytes of metadata arena that come with a region; `reserveNext` hands them to the caller.
+pub const Arena = struct { address: [*]u8, length: usize };
+
+/// Reserves one more region: as large as sensible, halved until the system agrees. Null when not
+/// even the smallest can be had.
+pub fn reserveNext() ?Arena {
+    const number = region_count.load(.monotonic); // Only this function writes it, under the lock.
+    if (number == t.regions_max) return null;
+    var size = reservationSize();
+    while (size >= t.region_size_min) : (size /= 2) {
+        if (reserve(number, size)) |arena| return arena;
+    }
+    return null;
+}
+
+/// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
+fn reservationSize() usize {
+    const all = t.region_slices_max * t.slice_size;
+    const memory = os.machine.memorySize() orelse 4 * t.gib;
+    const wanted = std.math.ceilPowerOfTwo(u64, @max(memory, t.gib) * 16) catch all;
+    const size: usize = @min(wanted, all);
+    const left = os.machine.addressSpaceLeft() orelse return size;
+    const share = left / t.region_limit_share;
+    return @max(@min(size, share & ~@as(usize, chunk_size - 1)), t.region_size_min);
+}
+
+fn reserve(number: u32, size: usize) ?Arena {
+    const capacity = size / t.slice_size;
+    const map_size = std.mem.alignForward(usize, capacity * @sizeOf(Entry), guard_size);
+    const slices_size = std.mem.alignForward(usize, capacity * @sizeOf(Slice), guard_size);
+    const arena_size = @max(capacity * 64, t.mib);
+    // Guards between the parts; the data last, on a 2 MiB boundary.
+    const total = map_size + slices_size + arena_size + 3 * guard_size + size + chunk_size;
+    const start = os.memory.reserve(total) orelse return null;
+    // Where the system gives huge pages to everybody they would fill the metadata and undo every
+    // purge. Refused by old kernels without huge pages: then there is nothing to prevent.
+    _ = os.memory.adviseSmall(start, total);
+    const arena_start = start + map_size + guard_size;
+    const slices_start = arena_start + arena_size + guard_size;
+    const data_start = @intFromPtr(slices_start) + slices_size + guard_size;
+    const region = &regions[number];
+    region.* = .{
+        .address = std.mem.alignForward(usize, data_start, chunk_size),
+        .limit = .init(0),
+        .map = @ptrCast(@alignCast(start)),
+        .slices = @ptrCast(@alignCast(slices_start)),
+        .capacity = @intCast(capacity),
+        .frontier = 1, // Slice 0 is the "none" of links and the left neighbour of slice 1.
+        .committed = 0,
+        .committed_slices = 0,
+    };
+    if (!commitMetadata(region, number, 1)) {
+        _ = os.memory.unmap(start, total);
+        return null;
+    }
+    region.slices[0].run_state = .used;
+    if (number == 0) {
+        hot.address = region.address;
+        hot.map = region.map;
+        hot.slices = region.slices;
+    }
+    publishLimit(region, number);
+    region_count.store(number + 1, .release);
+    return .{ .address = arena_start, .length = arena_size };
+}
+
+fn publishLimit(region: *Region, number: u32) void {
+    if (number != 0) return;
+    const limit = region.limit.load(.monotonic); // Written by this thread, under the lock.
+    hot.limit_units.store(limit << units_per_slice_shift, .release);
+}
+
+/// Makes map and metadata of slices below `end` usable.
+fn commitMetadata(region: *Region, number: u32, end: u32) bool {
+    const limit: u32 = @intCast(region.limit.load(.monotonic)); // Under the run lock.
+    if (end > limit or (region.committed_slices >= end and end + map_ahead > limit)) {
+        const wanted = @min(@max(end, limit +| map_step), region.capacity);
+        if (wanted > limit and commitRange(region.map, @sizeOf(Entry), limit, wanted)) {
+            region.limit.store(wanted, .release);
+            if (region_count.load(.monotonic) > number) publishLimit(region, number);
+        } else if (end > limit) return false;
+    }
+    if (end > region.committed_slices) {
+        const from = region.committed_slices;
+        const wanted = @min(@max(end, from +| slices_step), region.capacity);
+        if (!commitRange(region.slices, @sizeOf(Slice), from, wanted)) return false;
+        region.committed_slices = wanted;
+    }
+    return true;
+}
+
+fn commitRange(array: anytype, element_size: usize, from: u32, end: u32) bool {
+    const bytes: [*]u8 = @ptrCast(array);
+    const first = from * element_size & ~@as(usize, guard_size - 1);
+    const last = std.mem.alignForward(usize, end * element_size, guard_size);
+    return os.memory.commit(bytes + first, last - first);
+}
+
+/// Makes the slices below `end` usable, a step ahead of need. False when the system refuses.
+pub fn ensureCommitted(number: u32, end: u32) bool {
+    const region = &regions[number];
+    assert(end <= region.capacity);
+    // Apart, since memory is committed further ahead than its metadata.
+    if (!commitMetadata(region, number, end)) return false;
+    if (end <= region.committed) return true;
+    const wanted = @min(@max(end, region.committed + commitStep(region)), region.capacity);
+    if (commitData(region, wanted)) return true;
+    return wanted > end and commitData(region, end);
+}
+
+fn commitStep(region: *const Region) u32 {
+    const share = region.committed / t.commit_step_share;
+    const least = t.commit_step_min / t.slice_size;
+    return std.math.clamp(share, least, t.commit_step_max / t.slice_size);
+}
+
+fn commitData(region: *Region, end: u32) bool {
+    // Where a page is larger than a slice the last page is committed whole.
+    const from = region.committed & ~@as(u32, guard_size / t.slice_size - 1);
+    const last = @min(std.mem.alignForward(u32, end, guard_size / t.slice_size), region.capacity);
+    const start = region.address + (@as(usize, from) << t.slice_shift);
+    const length = @as(usize, last - from) << t.slice_shift;
+    if (!os.memory.commit(@ptrFromInt(start), length)) return false;
+    region.committed = last;
+    if (on_growth) |callback| callback();
+    return true;
+}
+
+/// Bytes committed in all regions.
+pub fn committedBytes() usize {
+    var sum: usize = 0;
+    for (regions[0..count()]) |*region| sum += @as(usize, region.committed) << t.slice_shift;
+    return sum;
+}
+
+comptime {
+    assert(slices_step * @sizeOf(Slice) % guard_size == 0);
+    assert(map_step * @sizeOf(Entry) % guard_size == 0);
+    assert(@sizeOf(Hot) == 32);
+}
+
+test "find: total for any value" {
+    _ = reserveNext() orelse return error.NoRegion;
+    const start = regions[0].address;
+    try std.testing.expectEqual(@as(?SliceId, 0), find(start));
+    try std.testing.expectEqual(@as(?SliceId, 1), find(start + t.slice_size));
+    for ([_]usize{ 0, 1, start - 1, start - 16, std.math.maxInt(usize) }) |outside| {
+        try std.testing.expectEqual(@as(?SliceId, null), find(outside));
+    }
+    try std.testing.expect(ensureCommitted(0, 100));
+    const byte: *volatile u8 = @ptrFromInt(address(99) + t.slice_size - 1);
+    byte.* = 1;
+    byte.* = 0; // Never handed out: it must still read as zero.
+    try std.testing.expectEqual(@as(u32, 0), entry(50).load(.monotonic));
+    _ = reserveNext() orelse return error.NoRegion;
+    const further = find(regions[1].address + 3 * t.slice_size).?;
+    try std.testing.expectEqual(@as(u32, 1), regionOf(further));
+    try std.testing.expectEqual(regions[1].address + 3 * t.slice_size, address(further));
+}

@@ -1,0 +1,386 @@
+//! Blocks with a mapping of their own, outside the regions: those above the mmap threshold, and
+//! those that realloc grows. They return to the system in the call that frees them.
+//!
+//! The table of blocks is an open-addressing hash keyed by address. Readers take no lock: they
+//! see an entry of a block they own, for it was inserted before they got it. Writers hold `lock`.
+//! Old tables are kept when the table grows (their sizes sum up to less than the newest).
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const t = base.tunables;
+const assert = base.assert;
+
+const Atomic = std.atomic.Value(usize);
+
+const Block = struct {
+    /// 0: never used; `removed`: tombstone. Stored with release after the rest of the entry was
+    /// written; pairs with the acquire load in `lookUp`.
+    address: Atomic,
+    /// Usable bytes. Changed by the block's owner only, under the lock.
+    length: Atomic,
+    /// What is to be unmapped: starts at or before the block, ends at or after it.
+    map_address: usize,
+    map_length: usize,
+};
+
+const Table = struct {
+    blocks: [*]Block,
+    capacity: usize,
+};
+
+const removed = 1;
+const capacity_start = 1024;
+const home_shift = 21;
+
+pub var lock: os.Lock = .{};
+var tables: [16]Table = undefined;
+/// Tables made; the last one is in use. Stored with release after the table; pairs with `table`.
+var table_count: std.atomic.Value(u32) = .init(0);
+/// Entries of the newest table that are not 0. Under the lock.
+var filled: usize = 0;
+/// Blocks and bytes now: statistics, written under the lock.
+pub var block_count: Atomic = .init(0);
+pub var block_bytes: Atomic = .init(0);
+/// The same since the start.
+pub var total_count: Atomic = .init(0);
+pub var total_bytes: Atomic = .init(0);
+/// Moves by mremap instead of copying; a statistic for tests.
+pub var moves: Atomic = .init(0);
+
+fn table() ?Table {
+    const known = table_count.load(.acquire);
+    return if (known == 0) null else tables[known - 1];
+}
+
+fn home(address: usize, capacity: usize) usize {
+    const mixed = (address >> 12) *% 0x9e37_79b9_7f4a_7c15;
+    return (mixed >> home_shift) & (capacity - 1);
+}
+
+fn lookUp(address: usize) ?*Block {
+    if (address <= removed) return null;
+    const current = table() orelse return null;
+    var index = home(address, current.capacity);
+    for (0..current.capacity) |_| {
+        const found = current.blocks[index].address.load(.acquire);
+        if (found == address) return &current.blocks[index];
+        if (found == 0) return null;
+        index = (index + 1) & (current.capacity - 1);
+    }
+    return null;
+}
+
+/// Usable bytes of the block at this address; null when there is none. No lock.
+pub fn usableSize(address: usize) ?usize {
+    const block = lookUp(address) orelse return null;
+    return block.length.load(.monotonic); // The caller owns the block, or gets any past value.
+}
+
+/// Whether the address lies in one of the blocks: for a report, walks all of them.
+pub fn contains(address: usize) bool {
+    const current = table() orelse return false;
+    for (current.blocks[0..current.capacity]) |*block| {
+        const start = block.address.load(.acquire);
+        if (start <= removed) continue;
+        if (address >= start and address - start < block.length.load(.monotonic)) return true;
+    }
+    return false;
+}
+
+/// Makes room for one more entry. Under the lock.
+fn ensureRoom() bool {
+    const current = table() orelse return growTable(capacity_start);
+    if (filled + 1 < current.capacity / 2) return true;
+    // Tombstones alone may have filled it: the same size then, else the double.
+    const live = block_count.load(.monotonic); // Under the lock.
+    return growTable(if (live * 4 < current.capacity) current.capacity else current.capacity * 2);
+}
+
+fn growTable(capacity: usize) bool {
+    const known = table_count.load(.monotonic); // Under the lock.
+    // Tombstones in a table that cannot be replaced any more: clean it where it is.
+    if (known == tables.len) return filled + 1 < tables[known - 1].capacity;
+    const memory = os.memory.map(capacity * @sizeOf(Block)) orelse return false;
+    const fresh: Table = .{ .blocks = @ptrCast(@alignCast(memory)), .capacity = capacity };
+    filled = 0;
+    if (table()) |old| {
+        for (old.blocks[0..old.capacity]) |*block| {
+            const address = block.address.load(.monotonic); // Under the lock.
+            if (address > removed) insertInto(fresh, block.*);
+        }
+    }
+    tables[known] = fresh;
+    table_count.store(known + 1, .release);
+    return true;
+}
+
+fn insertInto(target: Table, block: Block) void {
+    const address = block.address.raw;
+    var index = home(address, target.capacity);
+    while (target.blocks[index].address.load(.monotonic) > removed) {
+        index = (index + 1) & (target.capacity - 1);
+    }
+    const entry = &target.blocks[index];
+    if (entry.address.load(.monotonic) == 0) filled += 1;
+    entry.length.store(block.length.raw, .monotonic); // Published by the store below.
+    entry.map_address = block.map_address;
+    entry.map_length = block.map_length;
+    entry.address.store(address, .release);
+}
+
+fn register(block: Block, holder: u32) bool {
+    lock.acquire(holder);
+    defer lock.release();
+    if (!ensureRoom()) return false;
+    insertCounted(block);
+    _ = total_count.fetchAdd(1, .monotonic); // Statistics.
+    _ = total_bytes.fetchAdd(block.length.raw, .monotonic);
+    return true;
+}
+
+/// Puts a block back that `unregister` took out. Cannot fail: at most half of the table is filled.
+fn reinsert(block: Block, holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    insertCounted(block);
+}
+
+fn insertCounted(block: Block) void {
+    insertInto(table().?, block);
+    _ = block_count.fetchAdd(1, .monotonic); // Statistics.
+    _ = block_bytes.fetchAdd(block.length.raw, .monotonic);
+}
+
+/// Room for one `Extent` of each block: for statistics.
+pub const Extent = struct { address: usize, length: usize };
+
+/// Copies up to `extents.len` blocks; how many.
+pub fn list(extents: []Extent, holder: u32) usize {
+    lock.acquire(holder);
+    defer lock.release();
+    const current = table() orelse return 0;
+    var count: usize = 0;
+    for (current.blocks[0..current.capacity]) |*block| {
+        const address = block.address.load(.monotonic); // Under the lock.
+        if (address <= removed) continue;
+        if (count == extents.len) break;
+        extents[count] = .{ .address = address, .length = block.length.raw };
+        count += 1;
+    }
+    return count;
+}
+
+/// Takes the entry out; null when there is none (double free). What it described is returned.
+fn unregister(address: usize, holder: u32) ?Block {
+    lock.acquire(holder);
+    defer lock.release();
+    const entry = lookUp(address) orelse return null;
+    const block = entry.*;
+    entry.address.store(removed, .release);
+    _ = block_count.fetchSub(1, .monotonic); // Statistics.
+    _ = block_bytes.fetchSub(block.length.raw, .monotonic);
+    return block;
+}
+
+fn pages(size: usize) ?usize {
+    const page = os.machine.page_size;
+    const sum = std.math.add(usize, size, page - 1) catch return null;
+    return sum & ~(page - 1);
+}
+
+/// A zeroed block of at least `size` bytes on a multiple of `alignment` (a power of two), with
+/// `room` bytes (at least `size`) of address space to grow into.
+pub fn alloc(size: usize, alignment: usize, room: usize, holder: u32) ?usize {
+    const length = pages(@max(size, 1)) orelse return null;
+    const page = os.machine.page_size;
+    if (room > length) {
+        assert(alignment <= page);
+        if (allocWithRoom(length, pages(room) orelse length, holder)) |address| return address;
+    }
+    const padding = if (alignment > page) alignment else 0;
+    const total = std.math.add(usize, length, padding) catch return null;
+    const start = os.memory.map(total) orelse return null;
+    var map_address = @intFromPtr(start);
+    var map_length = total;
+    const address = std.mem.alignForward(usize, map_address, @max(alignment, page));
+    // Trimming may fail when the mappings are used up: then the padding stays address space.
+    const lead = address - map_address;
+    if (lead > 0 and os.memory.unmap(start, lead)) {
+        map_address = address;
+        map_length -= lead;
+    }
+    const tail = map_address + map_length - (address + length);
+    if (tail > 0 and os.memory.unmap(@ptrFromInt(address + length), tail)) map_length -= tail;
+    const block: Block = .{
+        .address = .init(address),
+        .length = .init(length),
+        .map_address = map_address,
+        .map_length = map_length,
+    };
+    if (register(block, holder)) return address;
+    _ = os.memory.unmap(@ptrFromInt(map_address), map_length);
+    return null;
+}
+
+fn allocWithRoom(length: usize, room: usize, holder: u32) ?usize {
+    const start = os.memory.reserve(room) orelse return null;
+    const address = @intFromPtr(start);
+    const block: Block = .{
+        .address = .init(address),
+        .length = .init(length),
+        .map_address = address,
+        .map_length = room,
+    };
+    if (os.memory.commit(start, length) and register(block, holder)) return address;
+    _ = os.memory.unmap(start, room);
+    return null;
+}
+
+/// Frees the block at this address. False when there is none.
+pub fn free(address: usize, holder: u32) bool {
+    // Out of the table first: the moment it is unmapped the address may be somebody else's.
+    const block = unregister(address, holder) orelse return false;
+    release(block.map_address, block.map_length);
+    return true;
+}
+
+/// Unmaps; where the system cannot (all mappings used up, and this one is part of a larger), the
+/// memory at least goes back, and the address space is lost.
+fn release(address: usize, length: usize) void {
+    if (os.memory.unmap(@ptrFromInt(address), length)) return;
+    _ = os.memory.purge(@ptrFromInt(address), length);
+}
+
+/// Changes the usable length to at least `size`, without copying. The address of the block now;
+/// null when it cannot be done (the block is as it was).
+pub fn resize(address: usize, size: usize, holder: u32) ?usize {
+    const length_new = pages(@max(size, 1)) orelse return null;
+    const entry = lookUp(address) orelse return null;
+    const length = entry.length.load(.monotonic); // The caller owns the block.
+    if (length_new == length) return address;
+    const map_end = entry.map_address + entry.map_length;
+    if (length_new < length) {
+        const tail: [*]u8 = @ptrFromInt(address + length_new);
+        const unmapped = os.memory.unmap(tail, map_end - (address + length_new));
+        if (!unmapped) return address; // Nothing shrank, and nothing is wrong with that.
+        setLength(entry, length_new, address + length_new - entry.map_address, holder);
+        return address;
+    }
+    if (address + length_new <= map_end) {
+        const more = length_new - length;
+        if (!os.memory.commit(@ptrFromInt(address + length), more)) return null;
+        setLength(entry, length_new, entry.map_length, holder);
+        return address;
+    }
+    return move(address, length_new, holder);
+}
+
+fn setLength(entry: *Block, length: usize, map_length: usize, holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    // The table may have grown since the look-up: the entry in the newest counts.
+    const current = lookUp(entry.address.raw).?;
+    const before = current.length.load(.monotonic); // Under the lock.
+    current.length.store(length, .monotonic);
+    current.map_length = map_length;
+    _ = block_bytes.fetchAdd(length -% before, .monotonic); // A statistic.
+}
+
+/// Moves the block's pages into a mapping with doubled room, or as much as can be had.
+fn move(address: usize, length_new: usize, holder: u32) ?usize {
+    var room = pages(std.math.mul(usize, length_new, 2) catch length_new) orelse return null;
+    const target = os.memory.reserve(room) orelse blk: {
+        room = length_new;
+        break :blk os.memory.reserve(room) orelse return null;
+    };
+    const block = unregister(address, holder) orelse return null;
+    const length = block.length.raw;
+    if (!os.memory.moveTo(@ptrFromInt(address), length, length_new, target)) {
+        reinsert(block, holder);
+        _ = os.memory.unmap(target, room);
+        return null;
+    }
+    const place = @intFromPtr(target);
+    reinsert(.{
+        .address = .init(place),
+        .length = .init(length_new),
+        .map_address = place,
+        .map_length = room,
+    }, holder);
+    _ = moves.fetchAdd(1, .monotonic); // A statistic.
+    // What is left of the old mapping: padding before it, room behind it.
+    const lead = address - block.map_address;
+    if (lead > 0) release(block.map_address, lead);
+    const tail = block.map_length - lead - length;
+    if (tail > 0) release(address + length, tail);
+    return place;
+}
+
+/// In a child after fork: entries are single stores, so a lock without holder is just opened.
+pub fn repairAfterFork(survivor: u32) void {
+    if (lock.holderLost(survivor)) lock.reset();
+}
+
+test "huge blocks: alloc, look up, resize with contents, free" {
+    const mapped = os.fake.mappedBytes();
+    const size = 3 * t.mib;
+    var address = alloc(size, 4096, 2 * size, 1).?;
+    try std.testing.expectEqual(@as(?usize, size), usableSize(address));
+    try std.testing.expectEqual(@as(?usize, null), usableSize(address + 4096));
+    try std.testing.expect(contains(address + size - 1));
+    try std.testing.expect(!contains(address + size));
+    const first: [*]u8 = @ptrFromInt(address);
+    @memset(first[0..size], 0x5a);
+    const same = resize(address, 2 * size, 1).?;
+    try std.testing.expectEqual(address, same);
+    address = resize(address, 5 * size, 1).?;
+    const moved: [*]u8 = @ptrFromInt(address);
+    try std.testing.expect(std.mem.allEqual(u8, moved[0..size], 0x5a));
+    try std.testing.expect(std.mem.allEqual(u8, moved[2 * size .. 5 * size], 0));
+    address = resize(address, size, 1).?;
+    try std.testing.expect(free(address, 1));
+    try std.testing.expect(!free(address, 1));
+    const aligned = alloc(size, 64 * t.mib, 0, 1).?;
+    try std.testing.expectEqual(@as(usize, 0), aligned % (64 * t.mib));
+    try std.testing.expect(free(aligned, 1));
+    // Only the table itself stays.
+    const table_bytes = capacity_start * @sizeOf(Block);
+    try std.testing.expect(os.fake.mappedBytes() <= mapped + table_bytes);
+}
+
+test "huge blocks: thousands, the table grows and reuses" {
+    var addresses: [3000]usize = undefined;
+    for (&addresses) |*address| address.* = alloc(4096, 4096, 0, 1).?;
+    for (addresses) |address| try std.testing.expectEqual(@as(?usize, 4096), usableSize(address));
+    for (addresses) |address| try std.testing.expect(free(address, 1));
+    for (0..20_000) |_| {
+        const address = alloc(4096, 4096, 0, 1).?;
+        try std.testing.expect(free(address, 1));
+    }
+    try std.testing.expect(table_count.raw < 6);
+}
+
+test "huge blocks: the system refuses the n-th call, for every n" {
+    const size = 2 * t.mib;
+    for (1..30) |n| {
+        const mapped = os.fake.mappedBytes();
+        const count = block_count.raw;
+        const tables_before = table_count.raw;
+        os.fake.failCall(n);
+        if (alloc(size, 4096, 2 * size, 1)) |address| {
+            const bytes: [*]u8 = @ptrFromInt(address);
+            bytes[size - 1] = 7;
+            var now = address;
+            if (resize(now, 5 * size, 1)) |grown| now = grown;
+            const kept: [*]u8 = @ptrFromInt(now);
+            try std.testing.expectEqual(@as(u8, 7), kept[size - 1]);
+            try std.testing.expect(free(now, 1));
+        }
+        os.fake.failNone();
+        try std.testing.expectEqual(count, block_count.raw);
+        // A refused unmap loses address space, nothing else can.
+        if (tables_before == table_count.raw and n > 8) {
+            try std.testing.expectEqual(mapped, os.fake.mappedBytes());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! When freed memory goes back to the system, and how much in one call.
+//!
+//! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 6 MiB, plus what
+//! lately swung (was purged and needed again within a second, so that alternating loads do not
+//! storm the kernel). Above the reserve the call that frees also purges, so that a program which
+//! frees all and sleeps is small. Below it, what is older than `decay_ms` goes. No background
+//! thread. State under the run allocator's lock; the madvise itself is made outside it.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const t = base.tunables;
+const assert = base.assert;
+const space = @import("address_space.zig");
+const run_allocator = @import("run_allocator.zig");
+const FreeRuns = @import("free_runs.zig").FreeRuns;
+const markUsed = @import("free_runs.zig").markUsed;
+const SliceId = @import("slice.zig").SliceId;
+const slice = space.slice;
+
+/// Option `decay_ms`: age at which dirty runs are purged; negative: never. Set at start-up.
+pub var decay_ms: i64 = t.decay_ms_default;
+/// A clock in ms that moves with slow calls, cut to 32 bits. Under the run lock.
+pub var now_ms: u32 = 0;
+/// Slices purged since start. Written after each purge, read by statistics.
+pub var purged_slices: std.atomic.Value(usize) = .init(0);
+var purge_failures: u32 = 0;
+
+var ticks: u32 = 0;
+/// Slices purged in the current window and not reused yet; slices that swung.
+var window_slices: u32 = 0;
+var window_start_ms: u32 = 0;
+var swing_slices: u32 = 0;
+var swing_seen: bool = false;
+
+/// What a purge may do: at most so many slices, no piece longer than `piece`, and only runs
+/// older than the decay time if `aged`.
+pub const Plan = struct { slices: u32, piece: u32, aged: bool = false };
+
+const nothing: Plan = .{ .slices = 0, .piece = 0 };
+const piece_max = t.purge_bytes_max >> t.slice_shift;
+const reserve_min = t.dirty_reserve_min >> t.slice_shift;
+const hysteresis = t.dirty_hysteresis >> t.slice_shift;
+/// Runs worth a system call of their own, and how many older ones are passed over to find one.
+const worthwhile = 64 * t.kib >> t.slice_shift;
+const probes_max = 8;
+
+/// Called under the lock after a run of `freed` slices was put into the lists.
+pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
+    ticks +%= 1;
+    if (ticks % t.clock_period == 0 or freed >= worthwhile * 4) tick();
+    const reserve = @max(reserve_min, live / t.dirty_reserve_share) + swing_slices;
+    if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
+        const excess = runs.dirty_slices - reserve;
+        const share = @max(freed *| 2, piece_max);
+        return .{ .slices = @min(excess, share), .piece = @max(freed, piece_max) };
+    }
+    const oldest = runs.oldest;
+    if (decay_ms < 0 or oldest == 0 or !isAged(oldest)) return nothing;
+    return .{ .slices = piece_max / 2, .piece = piece_max / 2, .aged = true };
+}
+
+fn isAged(id: SliceId) bool {
+    return now_ms -% slice(id).state.age.stamp_ms >= @as(u64, @intCast(decay_ms));
+}
+
+/// Reads the clock and closes the swing window when its time is over.
+fn tick() void {
+    now_ms = @truncate(os.host.clockMs());
+    if (now_ms -% window_start_ms < t.swing_window_ms) return;
+    window_start_ms = now_ms;
+    window_slices = 0;
+    if (!swing_seen) swing_slices = 0;
+    swing_seen = false;
+}
+
+/// For tests: as if the last purge were long ago.
+pub fn forgetSwing() void {
+    window_slices = 0;
+    swing_slices = 0;
+}
+
+/// Called under the lock when purged memory is handed out again.
+pub fn noteReuse(length: u32) void {
+    const again = @min(length, window_slices);
+    if (again == 0) return;
+    window_slices -= again;
+    swing_slices +|= again;
+    swing_seen = true;
+}
+
+/// Purges by plan, in at most two system calls. Called without the lock. False: nothing to purge
+/// or the system refused.
+pub fn run(work: Plan, holder: u32) bool {
+    var left = work.slices;
+    var done = false;
+    for (0..2) |_| {
+        if (left == 0) break;
+        const purged = purgeOne(@min(left, work.piece), work.aged, holder) orelse break;
+        left -|= purged;
+        done = true;
+    }
+    return done;
+}
+
+/// Purges one run, or a piece of it; slices purged.
+fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
+    const lock = &run_allocator.lock;
+    const runs = &run_allocator.runs;
+    lock.acquire(holder);
+    // Over the reserve the longest run gives most for a call; by age the oldest is due.
+    const first = if (aged) choose(runs) else runs.longestDirty();
+    if (first == 0 or (aged and !isAged(first))) {
+        lock.release();
+        return null;
+    }
+    const whole = slice(first).length;
+    const stamp = slice(first).state.age.stamp_ms;
+    // A short rest would cost a call of its own.
+    const length = if (whole > length_max + length_max / 2) length_max else whole;
+    runs.remove(first);
+    slice(first + whole - 1).run_state = .none;
+    if (whole > length) runs.insertOldest(first + length, whole - length, stamp);
+    markUsed(first, length);
+    lock.release();
+
+    const bytes = @as(usize, length) << t.slice_shift;
+    const address = space.address(first);
+    const page = os.machine.page_size;
+    // Pages larger than slices: only whole pages can go.
+    const start = std.mem.alignForward(usize, address, page);
+    const end = std.mem.alignBackward(usize, address + bytes, page);
+    const whole_run = end - start == bytes;
+    const ok = end > start and os.memory.purge(@ptrFromInt(start), end - start);
+
+    lock.acquire(holder);
+    defer lock.release();
+    now_ms = @truncate(os.host.clockMs());
+    // What could not go (locked memory, part of a page) is young again: no second try at once.
+    runs.put(first, length, if (ok and whole_run) .clean else .dirty, now_ms);
+    if (!ok) return null;
+    window_slices +|= length;
+    _ = purged_slices.fetchAdd(length, .monotonic); // A statistic.
+    return length;
+}
+
+/// The oldest run, or one of the next few when it alone is not worth a call.
+fn choose(runs: *const FreeRuns) SliceId {
+    var id = runs.oldest;
+    for (0..probes_max) |_| {
+        if (id == 0) break;
+        if (slice(id).length >= worthwhile) return id;
+        id = slice(id).state.age.next;
+    }
+    return runs.oldest;
+}
+
+comptime {
+    assert(piece_max > 0);
+}

@@ -1,0 +1,237 @@
+//! Runs of slices: what slabs, medium and large blocks are made of. Best fit over free runs,
+//! dirty before clean before fresh address space.
+//!
+//! Guarantees: what `free` got back is found by the next `alloc` of any class; zero knowledge is
+//! the answer to this very call; memory above the reserve returns to the system in the call that
+//! freed it, in at most two system calls. Any thread; `holder` is the caller's heap id. One lock.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const t = base.tunables;
+const assert = base.assert;
+const arena = @import("arena.zig");
+const space = @import("address_space.zig");
+const purge = @import("purge.zig");
+const free_runs = @import("free_runs.zig");
+const FreeRuns = free_runs.FreeRuns;
+const markUsed = free_runs.markUsed;
+const SliceId = @import("slice.zig").SliceId;
+const RunState = @import("slice.zig").RunState;
+const slice = space.slice;
+
+pub var lock: os.Lock = .{};
+/// All under the lock.
+pub var runs: FreeRuns = .{};
+/// Slices handed out: slabs, blocks, and what magazines hold.
+pub var live_slices: u32 = 0;
+
+/// A run handed out. `zero`: its memory reads as zero.
+pub const Run = struct { first: SliceId, zero: bool };
+
+/// A run of `length` slices; null when the system refuses more memory.
+pub fn alloc(length: u32, holder: u32) ?Run {
+    assert(length > 0);
+    lock.acquire(holder);
+    defer lock.release();
+    const run = take(length, holder) orelse return null;
+    live_slices += length;
+    return run;
+}
+
+/// The same, beginning on a multiple of `alignment` slices (a power of two).
+pub fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
+    lock.acquire(holder);
+    defer lock.release();
+    const padded = std.math.add(u32, length, alignment) catch return null;
+    const run = take(padded, holder) orelse return null;
+    const bytes = @as(usize, alignment) << t.slice_shift;
+    const address = space.address(run.first);
+    const skip: u32 = @intCast((std.mem.alignForward(usize, address, bytes) - address) >> t.slice_shift);
+    const first = run.first + skip;
+    markUsed(first, length);
+    const state: RunState = if (run.zero) .clean else .dirty;
+    const now = purge.now_ms;
+    if (skip > 0) {
+        markUsed(run.first, skip);
+        runs.put(run.first, skip, state, now);
+    }
+    const rest = padded - skip - length;
+    if (rest > 0) {
+        markUsed(first + length, rest);
+        runs.put(first + length, rest, state, now);
+    }
+    live_slices += length;
+    return .{ .first = first, .zero = run.zero };
+}
+
+fn take(length: u32, holder: u32) ?Run {
+    for ([_]RunState{ .dirty, .clean }) |state| {
+        const first = runs.find(state, length);
+        if (first == 0) continue;
+        split(first, length);
+        if (state == .clean) purge.noteReuse(length);
+        return .{ .first = first, .zero = state == .clean };
+    }
+    return takeFresh(length, holder);
+}
+
+/// Takes the first `length` slices of a free run out; the rest stays free.
+fn split(first: SliceId, length: u32) void {
+    const state = slice(first).run_state;
+    const whole = slice(first).length;
+    const stamp = slice(first).state.age.stamp_ms;
+    runs.remove(first);
+    slice(first + whole - 1).run_state = .none;
+    if (whole > length) runs.insert(first + length, whole - length, state, stamp);
+    markUsed(first, length);
+}
+
+/// From a region's frontier; a new region when none has room.
+fn takeFresh(length: u32, holder: u32) ?Run {
+    for (0..t.regions_max) |index| {
+        const number: u32 = @intCast(index);
+        if (number == space.count()) {
+            arena.add(space.reserveNext() orelse return null, holder);
+        }
+        if (takeFrontier(number, length)) |run| return run;
+    }
+    return null;
+}
+
+fn takeFrontier(number: u32, length: u32) ?Run {
+    const area = space.at(number);
+    const id_base = number << t.region_slices_shift;
+    var first = area.frontier;
+    // A free run that ends at the frontier is extended rather than left behind.
+    const last = slice(id_base + first - 1);
+    const state = last.run_state;
+    const extends = state == .dirty or state == .clean;
+    if (extends) first -= 1 + last.back;
+    const end = @as(u64, first) + length;
+    // The last slice stays unused: it ends the last run's neighbourhood.
+    if (end >= area.capacity) return null;
+    if (!space.ensureCommitted(number, @intCast(end))) return null;
+    if (extends) {
+        runs.remove(id_base + first);
+        last.run_state = .none;
+        if (state == .clean) purge.noteReuse(area.frontier - first);
+    }
+    area.frontier = @intCast(end);
+    markUsed(id_base + first, length);
+    return .{ .first = id_base + first, .zero = state != .dirty };
+}
+
+/// Takes a run back. `clean`: its memory reads as zero.
+pub fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
+    lock.acquire(holder);
+    live_slices -= length;
+    runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
+    const plan = purge.plan(&runs, live_slices, length);
+    lock.release();
+    if (plan.slices > 0) _ = purge.run(plan, holder);
+}
+
+/// Changes the length of a run in place. False when its neighbour is not free or too short; a
+/// shorter length always succeeds.
+pub fn resize(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
+    if (length_new == length) return true;
+    if (length_new < length) {
+        shrink(first, length, length_new, holder);
+        return true;
+    }
+    lock.acquire(holder);
+    defer lock.release();
+    const more = length_new - length;
+    const after = first + length;
+    const state = slice(after).run_state;
+    if (state == .dirty or state == .clean) {
+        const free_length = slice(after).length;
+        if (free_length < more) return false;
+        split(after, more);
+        slice(after).run_state = .none;
+    } else {
+        const number = space.regionOf(first);
+        const area = space.at(number);
+        const end = @as(u64, space.indexOf(first)) + length_new;
+        if (space.indexOf(after) != area.frontier or end >= area.capacity) return false;
+        if (!space.ensureCommitted(number, @intCast(end))) return false;
+        area.frontier = @intCast(end);
+    }
+    slice(after - 1).run_state = .none;
+    markUsed(first, length_new);
+    live_slices += more;
+    return true;
+}
+
+fn shrink(first: SliceId, length: u32, length_new: u32, holder: u32) void {
+    lock.acquire(holder);
+    markUsed(first, length_new);
+    markUsed(first + length_new, length - length_new);
+    lock.release();
+    free(first + length_new, length - length_new, false, holder);
+}
+
+/// Purges dirty runs until at most `keep` bytes of them are left; bytes given back.
+pub fn trim(keep: usize, holder: u32) usize {
+    const before = purge.purged_slices.load(.monotonic); // A statistic; own purges are in order.
+    while (true) {
+        lock.acquire(holder);
+        const dirty = @as(usize, runs.dirty_slices) << t.slice_shift;
+        lock.release();
+        if (dirty <= keep) break;
+        const slices: u32 = @intCast((dirty - keep + t.slice_size - 1) >> t.slice_shift);
+        if (!purge.run(.{ .slices = slices, .piece = slices }, holder)) break;
+    }
+    return (purge.purged_slices.load(.monotonic) - before) << t.slice_shift;
+}
+
+/// In a child after fork: when a thread that does not exist here held the lock, the lists may be
+/// torn. They are built again from the slice map: what has an entry is used, all else is free
+/// (it belonged to the vanished thread). `lengthOf` tells the length of the run at a slice with
+/// an entry. Lists are lost, memory is not.
+pub fn repairAfterFork(survivor: u32, comptime lengthOf: fn (SliceId) u32) void {
+    if (!lock.holderLost(survivor)) return;
+    runs = .{};
+    live_slices = 0;
+    for (0..space.count()) |number| rebuild(@intCast(number), lengthOf);
+    lock.reset();
+}
+
+fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {
+    const area = space.at(number);
+    const end = number << t.region_slices_shift | area.frontier;
+    var free_first: SliceId = 0;
+    var id = (number << t.region_slices_shift) + 1;
+    slice(end).run_state = .none;
+    while (id <= end) {
+        // monotonic: one thread; nothing to order.
+        const used = id < end and space.entry(id).load(.monotonic) != 0;
+        if (!used and id < end) {
+            slice(id).run_state = .none;
+            if (free_first == 0) free_first = id;
+            id += 1;
+            continue;
+        }
+        if (free_first != 0) {
+            slice(free_first - 1).run_state = .used;
+            runs.insert(free_first, id - free_first, .dirty, purge.now_ms);
+            free_first = 0;
+        }
+        if (id == end) break;
+        const length = lengthOf(id);
+        // Not markUsed: `back` and `length` of a slab's first slice are as its heap left them.
+        for (id..id + length) |inner| slice(@intCast(inner)).run_state = .none;
+        slice(id).run_state = .used;
+        slice(id).length = length;
+        slice(id + length - 1).run_state = .used;
+        live_slices += length;
+        id += length;
+    }
+}
+
+/// Checks the lists and that the lengths of all runs add up to what was ever handed out.
+pub fn check(holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    runs.check();
+}

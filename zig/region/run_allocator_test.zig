@@ -1,0 +1,143 @@
+//! Tests of the run allocator: a model of who owns which slice, random operations, refusals.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const t = base.tunables;
+const space = @import("address_space.zig");
+const runs = @import("run_allocator.zig");
+const purge = @import("purge.zig");
+
+const Held = struct { first: u32, length: u32, mark: u8 };
+
+/// First and last byte of each slice carry the mark of the run that holds it.
+fn paint(held: Held) void {
+    for (held.first..held.first + held.length) |id| {
+        const bytes: [*]u8 = @ptrFromInt(space.address(@intCast(id)));
+        bytes[0] = held.mark;
+        bytes[t.slice_size - 1] = held.mark;
+    }
+}
+
+fn expectPainted(held: Held) !void {
+    for (held.first..held.first + held.length) |id| {
+        const bytes: [*]u8 = @ptrFromInt(space.address(@intCast(id)));
+        try std.testing.expectEqual(held.mark, bytes[0]);
+        try std.testing.expectEqual(held.mark, bytes[t.slice_size - 1]);
+    }
+}
+
+fn expectZero(run: runs.Run, length: u32) !void {
+    if (!run.zero) return;
+    const bytes: [*]u8 = @ptrFromInt(space.address(run.first));
+    for (0..length) |index| {
+        try std.testing.expectEqual(@as(u8, 0), bytes[index * t.slice_size]);
+        try std.testing.expectEqual(@as(u8, 0), bytes[(index + 1) * t.slice_size - 1]);
+    }
+}
+
+test "run allocator: random operations against a model" {
+    var prng: std.Random.DefaultPrng = .init(0x5eed);
+    const random = prng.random();
+    var held: [200]Held = undefined;
+    var count: usize = 0;
+    const live_before = runs.live_slices;
+    var sum: u32 = 0;
+    for (0..40_000) |step| {
+        const length = 1 + ((random.int(u32) % 300) >> @intCast(random.int(u3)));
+        if (count < held.len and random.boolean()) {
+            const aligned = random.int(u8) < 30;
+            const got = if (aligned) runs.allocAligned(length, 64, 1) else runs.alloc(length, 1);
+            const run = got orelse return error.OutOfMemory;
+            if (aligned) {
+                try std.testing.expectEqual(@as(usize, 0), space.address(run.first) % (64 * t.slice_size));
+            }
+            try expectZero(run, length);
+            held[count] = .{ .first = run.first, .length = length, .mark = random.int(u8) | 1 };
+            paint(held[count]);
+            count += 1;
+            sum += length;
+        } else if (count > 0) {
+            const index = random.uintLessThan(usize, count);
+            try expectPainted(held[index]);
+            if (random.int(u8) < 60 and runs.resize(held[index].first, held[index].length, length, 1)) {
+                sum = sum - held[index].length + length;
+                held[index].length = length;
+                paint(held[index]);
+                continue;
+            }
+            runs.free(held[index].first, held[index].length, false, 1);
+            sum -= held[index].length;
+            count -= 1;
+            held[index] = held[count];
+        }
+        try std.testing.expectEqual(live_before + sum, runs.live_slices);
+        if (step % 500 == 0) runs.check(1);
+    }
+    for (held[0..count]) |run| {
+        try expectPainted(run);
+        runs.free(run.first, run.length, false, 1);
+    }
+    try std.testing.expectEqual(live_before, runs.live_slices);
+    runs.check(1);
+    // All is free again: at most the reserve, the hysteresis and what swung may be resident.
+    _ = runs.trim(0, 1);
+    try std.testing.expectEqual(@as(u32, 0), runs.runs.dirty_slices);
+    runs.check(1);
+}
+
+test "run allocator: the system refuses the n-th call, for every n" {
+    for (1..40) |n| {
+        const live_before = runs.live_slices;
+        os.fake.failCall(n);
+        for (0..30) |index| {
+            const length: u32 = @intCast(1 + index * 37 % 400);
+            const run = runs.alloc(length, 1) orelse continue;
+            try expectZero(run, length);
+            paint(.{ .first = run.first, .length = length, .mark = 0xa5 });
+            runs.free(run.first, length, false, 1);
+        }
+        os.fake.failNone();
+        try std.testing.expectEqual(live_before, runs.live_slices);
+        runs.check(1);
+    }
+    const run = runs.alloc(1000, 1) orelse return error.DoesNotRecover;
+    runs.free(run.first, 1000, false, 1);
+}
+
+test "run allocator: freeing all in one go ends inside the reserve" {
+    const slices = 64 * t.mib / t.slice_size;
+    purge.forgetSwing(); // Left by the tests before.
+    const purged_before = purge.purged_slices.raw;
+    const run = runs.alloc(slices, 1) orelse return error.OutOfMemory;
+    runs.free(run.first, slices, false, 1);
+    try std.testing.expect(purge.purged_slices.raw > purged_before);
+    const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
+    try std.testing.expect(kept <= 8 * t.mib);
+}
+
+fn lengthOfTest(id: u32) u32 {
+    return space.slice(id).length;
+}
+
+test "run allocator: lists are rebuilt in a child whose parent held the lock" {
+    const a = runs.alloc(5, 1).?;
+    const b = runs.alloc(7, 1).?;
+    const c = runs.alloc(3, 1).?;
+    space.entry(a.first).store(1, .monotonic);
+    space.entry(c.first).store(1, .monotonic);
+    runs.lock.acquire(2);
+    runs.repairAfterFork(2, lengthOfTest); // The survivor itself holds it: nothing to repair.
+    try std.testing.expect(!runs.lock.tryAcquire(3));
+    runs.repairAfterFork(1, lengthOfTest);
+    runs.check(1);
+    try std.testing.expectEqual(@as(u32, 8), runs.live_slices);
+    // b had no entry: its thread vanished before it could use the run.
+    const again = runs.alloc(7, 1).?;
+    try std.testing.expectEqual(b.first, again.first);
+    space.entry(a.first).store(0, .monotonic);
+    space.entry(c.first).store(0, .monotonic);
+    runs.free(a.first, 5, false, 1);
+    runs.free(again.first, 7, false, 1);
+    runs.free(c.first, 3, false, 1);
+    runs.check(1);
+}

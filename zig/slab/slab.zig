@@ -1,0 +1,243 @@
+//! Slabs: runs cut into blocks of one size, with the state of every block in bits out of line.
+//! Nothing is ever written into a block.
+//!
+//! Invariant (`check`): free_count = set live bits + (block_count - fresh). A set bit means: free,
+//! and handed out at least once before. A block whose bit is clear and whose index is below
+//! `fresh` is held by the application, by a magazine, or by a message on its way home.
+//! Every function needs the lock of the heap that owns the slab.
+const std = @import("std");
+const base = @import("base");
+const region = @import("region");
+const t = base.tunables;
+const assert = base.assert;
+const size_class = base.size_class;
+const space = region.space;
+const Slice = region.Slice;
+const SliceId = region.SliceId;
+
+const inline_blocks_max = 256;
+const external_bytes = t.slab_blocks_max / 8;
+
+inline fn wordsOf(slab: *Slice) [*]u64 {
+    return if (slab.block_count <= inline_blocks_max) &slab.state.bits else slab.state.external_bits;
+}
+
+/// Cuts a new slab of a small class; `entry` is what the slice map says of its slices. Null when
+/// the system refuses memory.
+pub fn create(class: u32, entry: u32, holder: u32) ?SliceId {
+    assert(class > 0);
+    assert(class <= size_class.small_count);
+    const g = &size_class.geometry[class];
+    const run = region.run_allocator.alloc(g.slices, holder) orelse return null;
+    const slab = space.slice(run.first);
+    slab.class = @intCast(class);
+    slab.block_count = @intCast(g.blocks);
+    slab.free_count = slab.block_count;
+    slab.fresh = 0;
+    slab.hint = 0;
+    slab.slab_state = .current;
+    slab.bucket = 0;
+    if (g.blocks > inline_blocks_max) {
+        const bits = region.arena.alloc(external_bytes, holder) orelse {
+            region.run_allocator.free(run.first, g.slices, run.zero, holder);
+            return null;
+        };
+        @memset(bits[0..external_bytes], 0);
+        slab.state.external_bits = @ptrCast(bits);
+    } else slab.state.bits = @splat(0);
+    for (0..g.slices) |back| {
+        const id = run.first + @as(u32, @intCast(back));
+        space.slice(id).back = @intCast(back);
+        // monotonic: a thread that frees a block of this slab got the block from a thread that
+        // got it after this store.
+        space.entry(id).store(entry, .monotonic);
+    }
+    return run.first;
+}
+
+/// Gives a slab back whose blocks are all free.
+pub fn destroy(id: SliceId, holder: u32) void {
+    const slab = space.slice(id);
+    assert(slab.free_count == slab.block_count);
+    const g = &size_class.geometry[slab.class];
+    // The first entry last: until then a rebuild after fork finds the slab whole.
+    var left = g.slices;
+    while (left > 0) {
+        left -= 1;
+        space.entry(id + left).store(0, .monotonic); // Nobody holds a block of it any more.
+        space.slice(id + left).back = 0;
+    }
+    if (g.blocks > inline_blocks_max) {
+        region.arena.free(@ptrCast(@alignCast(slab.state.external_bits)), external_bytes, holder);
+    }
+    slab.state.bits = @splat(0);
+    region.run_allocator.free(id, g.slices, false, holder);
+}
+
+/// Makes the slab's slices point to another owner; `entry` is the new map entry.
+pub fn reassign(id: SliceId, entry: u32) void {
+    const g = &size_class.geometry[space.slice(id).class];
+    for (0..g.slices) |offset| {
+        // monotonic: a free that still reads the old owner goes to the old owner's inbox, and
+        // whoever drains it there forwards.
+        space.entry(id + @as(u32, @intCast(offset))).store(entry, .monotonic);
+    }
+}
+
+/// The first slice of the slab that holds this slice.
+pub inline fn headOf(id: SliceId) SliceId {
+    return id - space.slice(id).back;
+}
+
+/// Moves up to `wanted` free blocks into `slots`, lowest addresses first; how many.
+pub fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
+    const slab = space.slice(id);
+    const start = space.address(id);
+    const size = size_class.sizes[slab.class];
+    var taken: u32 = 0;
+    var set_bits: u32 = slab.free_count - (slab.block_count - slab.fresh);
+    const words = wordsOf(slab);
+    var word: u16 = slab.hint;
+    while (set_bits > 0 and taken < wanted) {
+        var bits = words[word];
+        while (bits != 0 and taken < wanted) {
+            const block = @as(u32, word) * 64 + @ctz(bits);
+            bits &= bits - 1;
+            slots[taken] = start + @as(usize, block) * size;
+            taken += 1;
+            set_bits -= 1;
+        }
+        words[word] = bits;
+        if (bits == 0 and set_bits > 0) word += 1;
+    }
+    slab.hint = word;
+    const fresh_blocks = @min(wanted - taken, slab.block_count - slab.fresh);
+    var address = start + @as(usize, slab.fresh) * size;
+    for (0..fresh_blocks) |_| {
+        slots[taken] = address;
+        taken += 1;
+        address += size;
+    }
+    slab.fresh += @intCast(fresh_blocks);
+    slab.free_count -= @intCast(taken);
+    if (base.asserts.enabled) check(id);
+    return taken;
+}
+
+pub const PutError = error{ DoubleFree, InteriorPointer };
+
+/// Marks one block free. Exact: an address that is no block's start, a block that is free
+/// already and one that was never handed out are refused, and nothing changes.
+pub inline fn put(id: SliceId, address: usize) PutError!void {
+    const slab = space.slice(id);
+    const offset: u32 = @truncate(address -% space.address(id));
+    const class = slab.class;
+    const block: u32 = @truncate(@as(u64, offset) * size_class.geometry[class].reciprocal >> 32);
+    if (block * size_class.sizes[class] != offset) return error.InteriorPointer;
+    // Also blocks past the last whole one.
+    if (block >= slab.fresh) return error.InteriorPointer;
+    const word = block / 64;
+    const bit = @as(u64, 1) << @intCast(block % 64);
+    const words = wordsOf(slab);
+    if (words[word] & bit != 0) return error.DoubleFree;
+    words[word] |= bit;
+    if (word < slab.hint) slab.hint = @intCast(word);
+    slab.free_count += 1;
+}
+
+/// The start of the block an address lies in; null past the last one. For checks and reports.
+pub fn blockStart(id: SliceId, address: usize) ?usize {
+    const slab = space.slice(id);
+    const size = size_class.sizes[slab.class];
+    const index = (address - space.address(id)) / size;
+    if (index >= slab.block_count) return null;
+    return space.address(id) + index * size;
+}
+
+/// Whether the block at this address has its live bit set or was never handed out.
+pub fn isFree(id: SliceId, address: usize) bool {
+    const slab = space.slice(id);
+    const block: u32 = @intCast((address - space.address(id)) / size_class.sizes[slab.class]);
+    if (block >= slab.fresh) return true;
+    return wordsOf(slab)[block / 64] >> @intCast(block % 64) & 1 == 1;
+}
+
+/// The counting equation.
+pub fn check(id: SliceId) void {
+    const slab = space.slice(id);
+    assert(slab.fresh <= slab.block_count);
+    assert(slab.free_count <= slab.block_count);
+    var set_bits: u32 = 0;
+    const words = wordsOf(slab);
+    for (0..(slab.block_count + 63) / 64) |word| {
+        set_bits += @popCount(words[word]);
+        if (word < slab.hint) assert(words[word] == 0);
+    }
+    assert(slab.free_count == set_bits + (slab.block_count - slab.fresh));
+}
+
+fn prepare() !void {
+    if (space.count() == 0) {
+        region.arena.add(space.reserveNext() orelse return error.OutOfMemory, 1);
+    }
+}
+
+test "slab: every class, take all, put in random order, take again" {
+    try prepare();
+    var prng: std.Random.DefaultPrng = .init(7);
+    const random = prng.random();
+    var slots: [t.slab_blocks_max]usize = undefined;
+    for (1..size_class.small_count + 1) |class| {
+        const id = create(@intCast(class), 0x2020, 1).?;
+        const blocks = size_class.geometry[class].blocks;
+        for (0..2) |_| {
+            var taken: u32 = 0;
+            while (taken < blocks) {
+                const got = take(id, slots[taken..].ptr, 1 + random.uintLessThan(u32, 70));
+                try std.testing.expect(got > 0);
+                taken += got;
+            }
+            try std.testing.expectEqual(blocks, taken);
+            try std.testing.expectEqual(@as(u32, 0), take(id, slots[0..].ptr, 0));
+            random.shuffle(usize, slots[0..blocks]);
+            for (slots[0..blocks], 0..) |address, n| {
+                try std.testing.expectEqual(address, blockStart(id, address).?);
+                try std.testing.expect(!isFree(id, address));
+                try put(headOf(space.find(address).?), address);
+                try std.testing.expect(isFree(id, address));
+                if (n % 97 == 0) try std.testing.expectError(error.DoubleFree, put(id, address));
+            }
+            check(id);
+        }
+        destroy(id, 1);
+    }
+    region.run_allocator.check(1);
+}
+
+test "slab: no block twice, none outside, interior pointers refused" {
+    try prepare();
+    const class = size_class.classOf(48);
+    const id = create(class, 0x2020, 1).?;
+    var slots: [10]usize = undefined;
+    try std.testing.expectEqual(@as(u32, 10), take(id, &slots, 10));
+    for (slots, 0..) |address, index| {
+        try std.testing.expectEqual(space.address(id) + index * 48, address);
+    }
+    try std.testing.expectError(error.InteriorPointer, put(id, slots[3] + 16));
+    // Never handed out.
+    try std.testing.expectError(error.InteriorPointer, put(id, slots[9] + 48));
+    for (slots) |address| try put(id, address);
+    destroy(id, 1);
+}
+
+test "slab: the system refuses the n-th call" {
+    try prepare();
+    const space_os = @import("os");
+    for (1..12) |n| {
+        space_os.fake.failCall(n);
+        const id = create(1, 0x2020, 1);
+        space_os.fake.failNone();
+        if (id) |slab| destroy(slab, 1);
+        region.run_allocator.check(1);
+    }
+}
