@@ -23,7 +23,7 @@ fn invalid() ?*anyopaque {
 
 /// EINVAL for an alignment that is no power of two. Any size.
 pub fn alignedAlloc(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
-    if (!std.math.isPowerOfTwo(alignment)) return invalid();
+    if (alignment == 0 or !std.math.isPowerOfTwo(alignment)) return invalid();
     return allocate(alignment, size);
 }
 

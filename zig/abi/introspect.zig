@@ -87,7 +87,7 @@ pub fn mallocStats() callconv(.c) void {
     _ = std.os.linux.write(2, bytes.ptr, bytes.len);
 }
 
-fn line(text: *base.Text, label: []const u8, value: u64) void {
+noinline fn line(text: *base.Text, label: []const u8, value: u64) void {
     text.string(label);
     text.decimal(value);
     text.char('\n');
@@ -120,7 +120,7 @@ fn totals(text: *base.Text, now: statistics.Statistics, free_bytes: u64) void {
     typed(text, "aspace", "mprotect", region.space.committedBytes());
 }
 
-fn total(text: *base.Text, kind: []const u8, count: u64, size: u64) void {
+noinline fn total(text: *base.Text, kind: []const u8, count: u64, size: u64) void {
     text.string("<total type=\"");
     text.string(kind);
     text.string("\" count=\"");
@@ -130,7 +130,7 @@ fn total(text: *base.Text, kind: []const u8, count: u64, size: u64) void {
     text.string("\"/>\n");
 }
 
-fn typed(text: *base.Text, element: []const u8, kind: []const u8, size: u64) void {
+noinline fn typed(text: *base.Text, element: []const u8, kind: []const u8, size: u64) void {
     text.char('<');
     text.string(element);
     text.string(" type=\"");

@@ -57,6 +57,13 @@ pub const all = [_]Option{
         .doc = "append one JSON line of statistics when the process exits",
         .apply = setStatsFile,
     },
+    .{
+        .name = "thp",
+        .type = "auto|never",
+        .default = "auto",
+        .doc = "huge pages: in heaps over 32 MiB where the system allows them, or never",
+        .apply = setHugePages,
+    },
 };
 
 pub var foreign: Foreign = .forward;
@@ -146,6 +153,13 @@ fn setThreshold(value: []const u8) bool {
     const number = base.text.parseSize(value) orelse return false;
     if (number < t.medium_size_max or number > t.gib) return false;
     heap.slow.mmap_threshold = number;
+    return true;
+}
+
+fn setHugePages(value: []const u8) bool {
+    const never = std.mem.eql(u8, value, "never");
+    if (!never and !std.mem.eql(u8, value, "auto")) return false;
+    region.space.huge_pages = !never;
     return true;
 }
 

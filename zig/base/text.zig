@@ -8,7 +8,7 @@ pub const Text = struct {
     /// Bytes the whole text needs; larger than the buffer when it was cut.
     length: usize = 0,
 
-    pub fn string(text: *Text, bytes: []const u8) void {
+    pub noinline fn string(text: *Text, bytes: []const u8) void {
         for (bytes) |byte| text.char(byte);
     }
 
@@ -17,7 +17,7 @@ pub const Text = struct {
         text.length += 1;
     }
 
-    pub fn decimal(text: *Text, value: u64) void {
+    pub noinline fn decimal(text: *Text, value: u64) void {
         var digits: [20]u8 = undefined;
         var first: usize = digits.len;
         var rest = value;
@@ -50,7 +50,7 @@ pub const Text = struct {
     }
 
     /// A JSON string, quotes included. Bytes over 127 pass through.
-    pub fn jsonString(text: *Text, bytes: []const u8) void {
+    pub noinline fn jsonString(text: *Text, bytes: []const u8) void {
         text.char('"');
         for (bytes) |byte| switch (byte) {
             '"', '\\' => {
@@ -68,12 +68,12 @@ pub const Text = struct {
     }
 
     /// `"key":value`, preceded by a comma unless it is the first.
-    pub fn jsonField(text: *Text, key: []const u8, value: u64) void {
+    pub noinline fn jsonField(text: *Text, key: []const u8, value: u64) void {
         text.jsonKey(key);
         text.decimal(value);
     }
 
-    pub fn jsonKey(text: *Text, key: []const u8) void {
+    pub noinline fn jsonKey(text: *Text, key: []const u8) void {
         if (text.length > 0 and text.last() != '{') text.char(',');
         text.jsonString(key);
         text.char(':');

@@ -47,18 +47,9 @@ pub fn create(holder: u32) ?*Heap {
         return null;
     }
     const heap: *Heap = @ptrCast(memory);
-    initialise(heap, id);
+    heaps.initialise(heap, id);
     table[id].store(heap, .release);
     return heap;
-}
-
-/// Only what is not zero: a new heap's second page stays untouched.
-fn initialise(heap: *Heap, id: u32) void {
-    heap.bins = heaps.sentinels.empty.bins;
-    heap.table = heaps.sentinels.empty.table;
-    heap.id = id;
-    heap.tag = id << heaps.bin_offset_bits;
-    heap.state.store(.active, .monotonic); // Published by the store to the table.
 }
 
 /// Says that a heap is an orphan now. Its state says so already.

@@ -108,7 +108,10 @@ fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?Block {
     if (size <= mmap_threshold and alignment <= mmap_threshold) {
         return medium.allocLarge(heap, size, alignment);
     }
-    const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
+    const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
+        if (!region.run_allocator.releaseIdle(heap.id)) return null;
+        break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
+    };
     return .{ .address = address, .zero = true };
 }
 

@@ -90,7 +90,7 @@ fn initialise(me: u32) bool {
     if (on_init) |callback| callback();
     if (!fork.init()) return false;
     if (region.space.count() == 0) {
-        const segment = region.space.reserveNext() orelse return false;
+        const segment = region.space.reserveNext(true) orelse return false;
         region.arena.add(segment, me);
     }
     initialised.store(true, .release);

@@ -28,6 +28,10 @@ pub const Region = struct {
     capacity: u32,
     /// The first slice never handed out. Under the run lock.
     frontier: u32,
+    /// The reservation. Null address: the slot is vacant (its region was given back).
+    reserved_address: usize,
+    reserved_length: usize,
+    arena_offset: usize,
     /// Slices whose memory is committed, and whose metadata is. Under the run lock.
     committed: u32,
     committed_slices: u32,
@@ -98,10 +102,14 @@ fn findFurther(pointer: usize) ?SliceId {
     @branchHint(.cold);
     const known = region_count.load(.acquire);
     for (regions[0..known], 0..) |*region, number| {
-        const index = (pointer -% region.address) >> t.slice_shift;
-        if (index < region.limit.load(.acquire)) {
-            return @intCast(number << t.region_slices_shift | index);
-        }
+        const limit = region.limit.load(.acquire);
+        const start = @atomicLoad(usize, &region.address, .acquire);
+        const index = (pointer -% start) >> t.slice_shift;
+        if (index >= limit) continue;
+        // The slot may have been given back and taken again between the two loads; the region
+        // of a live block cannot.
+        if (region.limit.load(.acquire) != limit) return findFurther(pointer);
+        return @intCast(number << t.region_slices_shift | index);
     }
     return null;
 }
@@ -118,15 +126,46 @@ pub fn at(number: u32) *Region {
 pub const Arena = struct { address: [*]u8, length: usize };
 
 /// Reserves one more region: as large as sensible, halved until the system agrees. Null when not
-/// even the smallest can be had.
-pub fn reserveNext() ?Arena {
-    const number = region_count.load(.monotonic); // Only this function writes it, under the lock.
-    if (number == t.regions_max) return null;
+/// even the smallest can be had. `with_arena`: memory for metadata is wanted too (else length 0).
+pub fn reserveNext(with_arena: bool) ?Arena {
+    const number = vacantSlot() orelse return null;
     var size = reservationSize();
     while (size >= t.region_size_min) : (size /= 2) {
-        if (reserve(number, size)) |arena| return arena;
+        if (reserve(number, size, with_arena)) |arena| return arena;
     }
     return null;
+}
+
+fn vacantSlot() ?u32 {
+    const known = region_count.load(.monotonic); // Written under the lock only.
+    for (regions[0..known], 0..) |*region, number| {
+        if (region.reserved_length == 0) return @intCast(number);
+    }
+    return if (known == t.regions_max) null else known;
+}
+
+/// Whether a slot's region was given back.
+pub fn isVacant(number: u32) bool {
+    return regions[number].reserved_length == 0;
+}
+
+/// Gives a further region back that is wholly free, all but its arena part. The caller has taken
+/// its runs out of all lists. A look-up of a stale pointer into it that began before may fault:
+/// no live pointer into it exists.
+pub fn giveBack(number: u32) void {
+    assert(number > 0);
+    const region = &regions[number];
+    region.limit.store(0, .release);
+    const start = region.reserved_address;
+    const arena_start = start + region.arena_offset;
+    const after_arena = @intFromPtr(region.slices) - guard_size;
+    const end = start + region.reserved_length;
+    _ = os.memory.unmap(@ptrFromInt(start), arena_start - start);
+    _ = os.memory.unmap(@ptrFromInt(after_arena), end - after_arena);
+    region.reserved_length = 0;
+    region.capacity = 0;
+    region.frontier = 1;
+    region.committed = 0;
 }
 
 /// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
@@ -140,11 +179,11 @@ fn reservationSize() usize {
     return @max(@min(size, share & ~@as(usize, chunk_size - 1)), t.region_size_min);
 }
 
-fn reserve(number: u32, size: usize) ?Arena {
+fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
     const capacity = size / t.slice_size;
     const map_size = std.mem.alignForward(usize, capacity * @sizeOf(Entry), guard_size);
     const slices_size = std.mem.alignForward(usize, capacity * @sizeOf(Slice), guard_size);
-    const arena_size = @max(capacity * 64, t.mib);
+    const arena_size = if (with_arena) @max(capacity * 64, t.mib) else 0;
     // Guards between the parts; the data last, on a 2 MiB boundary.
     const total = map_size + slices_size + arena_size + 3 * guard_size + size + chunk_size;
     const start = os.memory.reserve(total) orelse return null;
@@ -161,6 +200,9 @@ fn reserve(number: u32, size: usize) ?Arena {
         .map = @ptrCast(@alignCast(start)),
         .slices = @ptrCast(@alignCast(slices_start)),
         .capacity = @intCast(capacity),
+        .reserved_address = @intFromPtr(start),
+        .reserved_length = total,
+        .arena_offset = @intFromPtr(arena_start) - @intFromPtr(start),
         .frontier = 1, // Slice 0 is the "none" of links and the left neighbour of slice 1.
         .committed = 0,
         .committed_slices = 0,
@@ -176,7 +218,7 @@ fn reserve(number: u32, size: usize) ?Arena {
         hot.slices = region.slices;
     }
     publishLimit(region, number);
-    region_count.store(number + 1, .release);
+    if (number == region_count.load(.monotonic)) region_count.store(number + 1, .release);
     return .{ .address = arena_start, .length = arena_size };
 }
 
@@ -213,21 +255,39 @@ fn commitRange(array: anytype, element_size: usize, from: u32, end: u32) bool {
 }
 
 /// Makes the slices below `end` usable, a step ahead of need. False when the system refuses.
-pub fn ensureCommitted(number: u32, end: u32) bool {
+/// `dense`: what they are for will be touched all over, so huge pages serve.
+pub fn ensureCommitted(number: u32, end: u32, dense: bool) bool {
     const region = &regions[number];
     assert(end <= region.capacity);
     // Apart, since memory is committed further ahead than its metadata.
     if (!commitMetadata(region, number, end)) return false;
     if (end <= region.committed) return true;
     const wanted = @min(@max(end, region.committed + commitStep(region)), region.capacity);
-    if (commitData(region, wanted)) return true;
-    return wanted > end and commitData(region, end);
+    const from = region.committed;
+    const done = commitData(region, wanted) or (wanted > end and commitData(region, end));
+    if (done and dense and huge_pages) adviseHuge(region, from);
+    return done;
+}
+
+/// Option `thp`. Set at start-up.
+pub var huge_pages: bool = true;
+
+/// Asks for huge pages in what was committed just now. A refusal changes nothing.
+fn adviseHuge(region: *const Region, from: u32) void {
+    const chunk = chunk_size / t.slice_size;
+    if (from < t.hugepage_start / t.slice_size) return;
+    const first = std.mem.alignForward(u32, from, chunk);
+    const last = std.mem.alignBackward(u32, region.committed, chunk);
+    if (first >= last) return;
+    const start = region.address + (@as(usize, first) << t.slice_shift);
+    _ = os.memory.adviseHuge(@ptrFromInt(start), @as(usize, last - first) << t.slice_shift);
 }
 
 fn commitStep(region: *const Region) u32 {
     const share = region.committed / t.commit_step_share;
     const least = t.commit_step_min / t.slice_size;
-    return std.math.clamp(share, least, t.commit_step_max / t.slice_size);
+    const step = std.math.clamp(share, least, t.commit_step_max / t.slice_size);
+    return step & ~@as(u32, chunk_size / t.slice_size - 1); // Whole chunks, for huge pages.
 }
 
 fn commitData(region: *Region, end: u32) bool {
@@ -256,19 +316,19 @@ comptime {
 }
 
 test "find: total for any value" {
-    _ = reserveNext() orelse return error.NoRegion;
+    _ = reserveNext(true) orelse return error.NoRegion;
     const start = regions[0].address;
     try std.testing.expectEqual(@as(?SliceId, 0), find(start));
     try std.testing.expectEqual(@as(?SliceId, 1), find(start + t.slice_size));
     for ([_]usize{ 0, 1, start - 1, start - 16, std.math.maxInt(usize) }) |outside| {
         try std.testing.expectEqual(@as(?SliceId, null), find(outside));
     }
-    try std.testing.expect(ensureCommitted(0, 100));
+    try std.testing.expect(ensureCommitted(0, 100, true));
     const byte: *volatile u8 = @ptrFromInt(address(99) + t.slice_size - 1);
     byte.* = 1;
     byte.* = 0; // Never handed out: it must still read as zero.
     try std.testing.expectEqual(@as(u32, 0), entry(50).load(.monotonic));
-    _ = reserveNext() orelse return error.NoRegion;
+    _ = reserveNext(true) orelse return error.NoRegion;
     const further = find(regions[1].address + 3 * t.slice_size).?;
     try std.testing.expectEqual(@as(u32, 1), regionOf(further));
     try std.testing.expectEqual(regions[1].address + 3 * t.slice_size, address(further));

@@ -26,10 +26,18 @@ var used_bytes: std.atomic.Value(usize) = .init(0);
 
 /// Adds the arena part of a new region. Under the run lock.
 pub fn add(segment: space.Arena, holder: u32) void {
+    if (segment.length == 0) return;
     lock.acquire(holder);
     defer lock.release();
     spare[spare_count] = segment;
     spare_count += 1;
+}
+
+/// Whether the next region should bring a segment. Under the run lock.
+pub fn isLow(holder: u32) bool {
+    lock.acquire(holder);
+    defer lock.release();
+    return spare_count == 0 and segment_end - bump < t.mib;
 }
 
 fn shiftOf(size: usize) u6 {
@@ -61,12 +69,19 @@ pub fn allocForever(size: usize, holder: u32) ?[*]align(64) u8 {
 
 fn takeFresh(size: usize) ?[*]align(64) u8 {
     while (segment_end - bump < size) {
-        if (spare_count == 0) return null;
-        // The rest of the old segment is lost: at most 64 KiB a region.
-        spare_count -= 1;
-        bump = @intFromPtr(spare[spare_count].address);
-        committed_end = bump;
-        segment_end = bump + spare[spare_count].length;
+        // The rest of the old segment is lost: at most 64 KiB.
+        if (spare_count == 0) {
+            // Small regions (under a limit of address space) bring little: a mapping then.
+            const memory = os.memory.map(commit_step) orelse return null;
+            bump = @intFromPtr(memory);
+            segment_end = bump + commit_step;
+            committed_end = segment_end;
+        } else {
+            spare_count -= 1;
+            bump = @intFromPtr(spare[spare_count].address);
+            committed_end = bump;
+            segment_end = bump + spare[spare_count].length;
+        }
     }
     if (bump + size > committed_end) {
         const step = @min(@max(commit_step, size), segment_end - committed_end);
@@ -109,7 +124,7 @@ pub fn repairAfterFork(survivor: u32) void {
 }
 
 test "arena: alloc, free, reuse" {
-    if (spare_count == 0 and segment_end == 0) add(space.reserveNext().?, 1);
+    if (spare_count == 0 and segment_end == 0) add(space.reserveNext(true).?, 1);
     const before = usedBytes();
     const a = alloc(100, 1).?;
     const b = alloc(128, 1).?;

@@ -90,8 +90,8 @@ fn split(first: SliceId, length: u32) void {
 fn takeFresh(length: u32, holder: u32) ?Run {
     for (0..t.regions_max) |index| {
         const number: u32 = @intCast(index);
-        if (number == space.count()) {
-            arena.add(space.reserveNext() orelse return null, holder);
+        if (number == space.count() or space.isVacant(number)) {
+            arena.add(space.reserveNext(arena.isLow(holder)) orelse return null, holder);
         }
         if (takeFrontier(number, length)) |run| return run;
     }
@@ -110,7 +110,7 @@ fn takeFrontier(number: u32, length: u32) ?Run {
     const end = @as(u64, first) + length;
     // The last slice stays unused: it ends the last run's neighbourhood.
     if (end >= area.capacity) return null;
-    if (!space.ensureCommitted(number, @intCast(end))) return null;
+    if (!space.ensureCommitted(number, @intCast(end), isDense(length, area.frontier))) return null;
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;
@@ -119,6 +119,12 @@ fn takeFrontier(number: u32, length: u32) ?Run {
     area.frontier = @intCast(end);
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
+}
+
+/// Whether a fresh run will be touched all over, as far as its length tells.
+fn isDense(length: u32, frontier: u32) bool {
+    const chunk = 2 * t.mib / t.slice_size;
+    return length <= chunk or length <= frontier / t.hugepage_run_share;
 }
 
 /// Takes a run back. `clean`: its memory reads as zero.
@@ -154,7 +160,7 @@ pub fn resize(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
         const area = space.at(number);
         const end = @as(u64, space.indexOf(first)) + length_new;
         if (space.indexOf(after) != area.frontier or end >= area.capacity) return false;
-        if (!space.ensureCommitted(number, @intCast(end))) return false;
+        if (!space.ensureCommitted(number, @intCast(end), false)) return false;
         area.frontier = @intCast(end);
     }
     slice(after - 1).run_state = .none;
@@ -183,6 +189,44 @@ pub fn trim(keep: usize, holder: u32) usize {
         if (!purge.run(.{ .slices = slices, .piece = slices }, holder)) break;
     }
     return (purge.purged_slices.load(.monotonic) - before) << t.slice_shift;
+}
+
+/// Gives further regions back that are wholly free: called when the system refuses address space
+/// (a limit, as a rule). Whether there was one.
+pub fn releaseIdle(holder: u32) bool {
+    lock.acquire(holder);
+    defer lock.release();
+    var found = false;
+    for (1..@max(space.count(), 1)) |index| {
+        const number: u32 = @intCast(index);
+        if (space.isVacant(number) or !isIdle(number)) continue;
+        removeAll(number);
+        space.giveBack(number);
+        found = true;
+    }
+    return found;
+}
+
+fn isIdle(number: u32) bool {
+    const first = number << t.region_slices_shift;
+    const end = first + space.at(number).frontier;
+    var id = first + 1;
+    while (id < end) {
+        const state = slice(id).run_state;
+        if (state != .dirty and state != .clean) return false;
+        id += slice(id).length;
+    }
+    return true;
+}
+
+fn removeAll(number: u32) void {
+    const first = number << t.region_slices_shift;
+    const end = first + space.at(number).frontier;
+    var id = first + 1;
+    while (id < end) {
+        runs.remove(id);
+        id += slice(id).length;
+    }
 }
 
 /// In a child after fork: when a thread that does not exist here held the lock, the lists may be

@@ -178,7 +178,7 @@ pub fn check(id: SliceId) void {
 
 fn prepare() !void {
     if (space.count() == 0) {
-        region.arena.add(space.reserveNext() orelse return error.OutOfMemory, 1);
+        region.arena.add(space.reserveNext(true) orelse return error.OutOfMemory, 1);
     }
 }
 
