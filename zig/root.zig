@@ -15,6 +15,7 @@ fn onPanic(message: []const u8, return_address: ?usize) noreturn {
 
 comptime {
     for (abi.table) |row| @export(row[1], .{ .name = row[0] });
+    for (abi.operators) |row| @export(row[1], .{ .name = row[0], .linkage = .weak });
 }
 
 /// Found by the heap layer, which knows nothing of the layers above it.

@@ -1,6 +1,7 @@
 //! The C face: which function stands behind which exported name. root.zig exports this table.
 const aligned = @import("aligned.zig");
 const alloc_h = @import("alloc_h.zig");
+const cxx_delete = @import("cxx_delete.zig");
 const cxx_new = @import("cxx_new.zig");
 const introspect = @import("introspect.zig");
 const malloc = @import("malloc.zig");
@@ -53,30 +54,34 @@ pub const table = .{
     .{ "alloc_usable_size", &malloc.usableSize },
     .{ "alloc_stats", &alloc_h.allocStats },
     .{ "alloc_stats_json", &alloc_h.allocStatsJson },
+};
 
+/// Exported weakly: a program that defines some of them itself links with the archive.
+pub const operators = .{
     .{ "_Znwm", &cxx_new.new },
-    .{ "_Znam", &cxx_new.new },
+    .{ "_Znam", &cxx_new.newArray },
     .{ "_ZnwmRKSt9nothrow_t", &cxx_new.newNothrow },
-    .{ "_ZnamRKSt9nothrow_t", &cxx_new.newNothrow },
+    .{ "_ZnamRKSt9nothrow_t", &cxx_new.newArrayNothrow },
     .{ "_ZnwmSt11align_val_t", &cxx_new.newAligned },
-    .{ "_ZnamSt11align_val_t", &cxx_new.newAligned },
+    .{ "_ZnamSt11align_val_t", &cxx_new.newArrayAligned },
     .{ "_ZnwmSt11align_val_tRKSt9nothrow_t", &cxx_new.newAlignedNothrow },
-    .{ "_ZnamSt11align_val_tRKSt9nothrow_t", &cxx_new.newAlignedNothrow },
+    .{ "_ZnamSt11align_val_tRKSt9nothrow_t", &cxx_new.newArrayAlignedNothrow },
     .{ "_ZdlPv", &malloc.free },
-    .{ "_ZdaPv", &malloc.free },
-    .{ "_ZdlPvm", &malloc.free },
-    .{ "_ZdaPvm", &malloc.free },
-    .{ "_ZdlPvRKSt9nothrow_t", &malloc.free },
-    .{ "_ZdaPvRKSt9nothrow_t", &malloc.free },
+    .{ "_ZdaPv", &cxx_delete.to_delete.plain },
+    .{ "_ZdlPvm", &cxx_delete.to_delete.plain },
+    .{ "_ZdaPvm", &cxx_delete.to_delete_array.plain },
+    .{ "_ZdlPvRKSt9nothrow_t", &cxx_delete.to_delete.plain },
+    .{ "_ZdaPvRKSt9nothrow_t", &cxx_delete.to_delete_array.plain },
     .{ "_ZdlPvSt11align_val_t", &malloc.free },
-    .{ "_ZdaPvSt11align_val_t", &malloc.free },
-    .{ "_ZdlPvmSt11align_val_t", &malloc.free },
-    .{ "_ZdaPvmSt11align_val_t", &malloc.free },
-    .{ "_ZdlPvSt11align_val_tRKSt9nothrow_t", &malloc.free },
-    .{ "_ZdaPvSt11align_val_tRKSt9nothrow_t", &malloc.free },
+    .{ "_ZdaPvSt11align_val_t", &cxx_delete.to_delete_aligned.aligned },
+    .{ "_ZdlPvmSt11align_val_t", &cxx_delete.to_delete_aligned.sized },
+    .{ "_ZdaPvmSt11align_val_t", &cxx_delete.to_delete_array_aligned.sized },
+    .{ "_ZdlPvSt11align_val_tRKSt9nothrow_t", &cxx_delete.to_delete_aligned.aligned },
+    .{ "_ZdaPvSt11align_val_tRKSt9nothrow_t", &cxx_delete.to_delete_array_aligned.aligned },
 };
 
 test {
+    _ = @import("cxx_guard.zig");
     _ = options;
     _ = statistics;
     _ = introspect;

@@ -1,93 +1,116 @@
-//! C++ operator new, every form (operator delete is free). Failure calls the new-handler until it gives up, then
-//! throws std::bad_alloc (or returns NULL, nothrow forms). The C++ runtime is found weakly: a C
-//! program needs none, and one that loads libstdc++ later is served by dlsym.
-const std = @import("std");
-const os = @import("os");
+//! C++ operator new, every form. Failure calls the new-handler until it gives up, then throws
+//! std::bad_alloc (nothrow forms return NULL, also when the handler throws). Any thread.
+//!
+//! `new(n)` and `new(n, alignment)` stand for themselves; the others are the same code, unless the
+//! program replaced the operator that the standard defines them by, which is then called.
 const heap = @import("heap");
 const base = @import("base");
-const malloc_file = @import("malloc.zig");
+const chain = @import("cxx_chain.zig");
+const guard = @import("cxx_guard.zig");
+const runtime = @import("cxx_runtime.zig");
 const t = base.tunables;
 
-const NewHandler = os.host.NewHandler;
-const GetNewHandler = fn () callconv(.c) ?*const NewHandler;
-const ThrowBadAlloc = os.host.ThrowBadAlloc;
+const natural_alignment = 16;
 
 pub fn new(size: usize) callconv(.c) ?*anyopaque {
-    if (size <= t.table_size_max) {
-        if (heap.allocateSmall(size)) |block| return @ptrFromInt(block);
-    }
-    return newSlow(size);
+    return hit(size) orelse newSlow(size);
 }
 
-noinline fn newSlow(size: usize) ?*anyopaque {
-    if (size > t.table_size_max and size <= t.medium_size_max) {
-        if (heap.allocateMedium(size)) |block| return @ptrFromInt(block);
-    }
-    return @ptrFromInt(retry(size, 16, .throws) orelse unreachable);
-}
-
-pub fn newNothrow(size: usize, tag: ?*const anyopaque) callconv(.c) ?*anyopaque {
-    _ = tag;
-    if (size <= t.table_size_max) {
-        if (heap.allocateSmall(size)) |block| return @ptrFromInt(block);
-    }
-    return @ptrFromInt(retry(size, 16, .returns_null) orelse return null);
+pub fn newArray(size: usize) callconv(.c) ?*anyopaque {
+    if (!chain.areOurs()) return newArrayUnknown(size);
+    return hit(size) orelse newSlow(size);
 }
 
 pub fn newAligned(size: usize, alignment: usize) callconv(.c) ?*anyopaque {
-    return @ptrFromInt(retry(size, alignment, .throws) orelse unreachable);
+    return allocateOrHandle(size, alignment) orelse runtime.throwBadAlloc();
 }
 
-pub fn newAlignedNothrow(
-    size: usize,
-    alignment: usize,
-    tag: ?*const anyopaque,
-) callconv(.c) ?*anyopaque {
-    _ = tag;
-    return @ptrFromInt(retry(size, alignment, .returns_null) orelse return null);
+pub fn newArrayAligned(size: usize, alignment: usize) callconv(.c) ?*anyopaque {
+    if (!chain.areOurs()) return newArrayAlignedUnknown(size, alignment);
+    return newAligned(size, alignment);
 }
 
-const Failure = enum { throws, returns_null };
+pub const newNothrow = Nothrow("_Znwm").plain;
+pub const newArrayNothrow = Nothrow("_Znam").plain;
+pub const newAlignedNothrow = Nothrow("_ZnwmSt11align_val_t").aligned;
+pub const newArrayAlignedNothrow = Nothrow("_ZnamSt11align_val_t").aligned;
 
-/// The loop the standard asks for. An exception of the handler passes through: frames have
-/// unwind tables, and no lock is held here.
-noinline fn retry(size: usize, alignment: usize, failure: Failure) ?usize {
+/// What malloc does up to 1024 bytes; null: go slow.
+inline fn hit(size: usize) ?*anyopaque {
+    if (size > t.table_size_max) return null;
+    return @ptrFromInt(heap.allocateSmall(size) orelse return null);
+}
+
+noinline fn newSlow(size: usize) ?*anyopaque {
+    return medium(size) orelse allocateOrHandle(size, natural_alignment) orelse
+        runtime.throwBadAlloc();
+}
+
+inline fn medium(size: usize) ?*anyopaque {
+    if (size <= t.table_size_max or size > t.medium_size_max) return null;
+    return @ptrFromInt(heap.allocateMedium(size) orelse return null);
+}
+
+noinline fn newArrayUnknown(size: usize) ?*anyopaque {
+    if (!chain.look()) {
+        if (chain.replacement("_Znwm")) |operator| return operator(size);
+    }
+    return new(size);
+}
+
+noinline fn newArrayAlignedUnknown(size: usize, alignment: usize) ?*anyopaque {
+    if (!chain.look()) {
+        if (chain.replacement("_ZnwmSt11align_val_t")) |operator| return operator(size, alignment);
+    }
+    return newAligned(size, alignment);
+}
+
+/// The nothrow forms that are defined by one throwing operator.
+fn Nothrow(comptime throwing: []const u8) type {
+    return struct {
+        fn plain(size: usize, tag: ?*const anyopaque) callconv(.c) ?*anyopaque {
+            _ = tag;
+            if (!chain.areOurs()) return unknown(size, natural_alignment);
+            return hit(size) orelse slow(size);
+        }
+
+        fn aligned(
+            size: usize,
+            alignment: usize,
+            tag: ?*const anyopaque,
+        ) callconv(.c) ?*anyopaque {
+            _ = tag;
+            return unknown(size, alignment);
+        }
+
+        noinline fn unknown(size: usize, alignment: usize) ?*anyopaque {
+            if (!chain.areOurs() and !chain.look()) {
+                if (chain.replacement(throwing)) |operator| {
+                    return guard.call(operator, size, alignment);
+                }
+            }
+            return guard.call(&allocateOrHandle, size, alignment);
+        }
+    };
+}
+
+/// Of the nothrow forms that are not aligned.
+noinline fn slow(size: usize) ?*anyopaque {
+    return medium(size) orelse guard.call(&allocateOrHandle, size, natural_alignment);
+}
+
+/// The loop the standard asks for; null: there is no handler (any more), or the alignment is
+/// none. An exception of the handler passes through: frames have unwind tables, and no lock is
+/// held here.
+fn allocateOrHandle(size: usize, alignment: usize) callconv(.c) ?*anyopaque {
+    if (@popCount(alignment) != 1) return null;
     while (true) {
-        const block = if (alignment <= 16)
+        const block = if (alignment <= natural_alignment)
             heap.slow.allocate(size)
         else
             heap.slow.allocateAligned(size, alignment);
-        if (block) |address| return address;
-        const handler = newHandler() orelse return switch (failure) {
-            .throws => throwBadAlloc(),
-            .returns_null => null,
-        };
+        if (block) |address| return @ptrFromInt(address);
+        const handler = runtime.newHandler() orelse return null;
         handler();
     }
-}
-
-fn newHandler() ?*const NewHandler {
-    const get = os.host.getNewHandler() orelse
-        find(GetNewHandler, "_ZSt15get_new_handlerv") orelse return null;
-    return get();
-}
-
-fn throwBadAlloc() noreturn {
-    const throw = os.host.throwBadAlloc() orelse find(ThrowBadAlloc, "_ZSt17__throw_bad_allocv");
-    if (throw) |function| function();
-    os.report.warn("operator new: out of memory, and no C++ runtime to throw bad_alloc");
-    os.report.abort();
-}
-
-/// A name of a C++ runtime that was loaded after this library.
-fn find(comptime T: type, name: [*:0]const u8) ?*const T {
-    const dlsym = os.host.dlsym() orelse return null;
-    if (dlsym(null, name)) |found| return @ptrCast(@alignCast(found));
-    const dlopen = os.host.dlopen() orelse return null;
-    const lazy_noload = 0x1 | 0x4;
-    for ([_][*:0]const u8{ "libstdc++.so.6", "libc++.so.1", "libc++abi.so.1" }) |library| {
-        const handle = dlopen(library, lazy_noload) orelse continue;
-        if (dlsym(handle, name)) |found| return @ptrCast(@alignCast(found));
-    }
-    return null;
 }

@@ -68,5 +68,18 @@ noinline fn callocBig(size: usize) ?*anyopaque {
 pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {
     const address = @intFromPtr(pointer);
     if (address == 0) return 0;
-    return heap.lookup.usableSize(address) orelse foreign.usableSize(address);
+    if (address % 16 == 0) {
+        if (heap.lookup.usableSize(address)) |size| return size;
+    }
+    return usableSizeUnknown(address);
+}
+
+/// Not a live block of ours: misuse when it lies in a region, else foreign.
+noinline fn usableSizeUnknown(address: usize) usize {
+    @branchHint(.cold);
+    if (heap.space.find(address)) |id| {
+        const reason = heap.lookup.reasonInvalid(address, id);
+        os.report.misuse("malloc_usable_size", address, reason);
+    }
+    return foreign.usableSize(address);
 }

@@ -71,7 +71,7 @@ fn geometryOf(comptime class: u32) Geometry {
         .slices = size / t.slice_size + @intFromBool(size % t.slice_size != 0),
         .blocks = 1,
         .reciprocal = 0,
-        .slots_max = @min(@max(t.medium_magazine_bytes_max / size, 1), t.medium_magazine_slots_max),
+        .slots_max = t.medium_magazine_slots_max,
         .message_cost = size,
     };
     const slices = slabSlices(size);

@@ -41,9 +41,11 @@ pub const magazine_slots_max = 2048;
 pub const magazine_bytes_max = 64 * kib;
 /// A magazine of a small class may always hold this many blocks, whatever their size.
 pub const magazine_slots_min = 4;
-/// Bytes and blocks of a magazine of runs.
-pub const medium_magazine_bytes_max = 512 * kib;
-pub const medium_magazine_slots_max = 8;
+/// Runs a magazine of a medium class may hold: one is enough for pairs, and 8 cost 2.5 % memory.
+pub const medium_magazine_slots_max = 1;
+/// Frees in a row that found their medium magazine full, with no allocation between, after which
+/// all of them are emptied and closed: a program that frees all must not leave 24 runs behind.
+pub const medium_frees_max = 4;
 /// A medium magazine gives its oldest run back after this many misses of any medium class.
 pub const medium_scan_period = 16;
 /// Blocks moved by one refill or one flush at most (a slow call moves at most 256).
@@ -74,13 +76,15 @@ pub const message_cache_max = 24;
 pub const decay_ms_default = 100;
 /// Dirty bytes kept when little is live; everything above goes back in the call that freed it.
 /// With the caches of runs it stays under 8 MiB.
-pub const dirty_reserve_min = 6 * mib;
+pub const dirty_reserve_min = 4 * mib;
 /// Dirty bytes kept as a part (divisor) of the live bytes.
 pub const dirty_reserve_share = 8;
 /// Dirty bytes over the reserve before a purge starts, so that it works in worthwhile pieces.
 pub const dirty_hysteresis = 1 * mib;
 /// Bytes of one madvise at most, unless the run just freed is larger.
 pub const purge_bytes_max = 2 * mib;
+/// After the system refused a purge (locked memory), no other is tried for this long, ms.
+pub const purge_backoff_ms = 1000;
 /// A purged byte that is needed again within this time counts into the reserve, ms.
 pub const swing_window_ms = 1000;
 /// Run frees between two looks at the clock.

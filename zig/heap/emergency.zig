@@ -13,7 +13,7 @@ const t = base.tunables;
 const Fill = packed struct(u64) { used: u32, live: u32 };
 
 var fill: std.atomic.Value(u64) = .init(0);
-var buffer: [t.emergency_size]u8 align(4096) = undefined;
+var buffer: [t.emergency_size]u8 align(16) = undefined;
 
 const header_size = 16;
 

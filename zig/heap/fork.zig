@@ -52,7 +52,7 @@ pub inline fn happened() bool {
 }
 
 /// Repairs, once per child. `own`: the calling thread's heap, null when it has none.
-pub fn repair(own: ?*Heap, holder: u32) void {
+pub noinline fn repair(own: ?*Heap, holder: u32) void {
     @branchHint(.cold);
     if (word.cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
         // Another thread of the child is at it: it makes no system call that could block.

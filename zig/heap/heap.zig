@@ -32,7 +32,7 @@ pub const slow = @import("slow.zig");
 pub const thread = @import("thread.zig");
 
 /// A magazine: free blocks of one class, a stack. slots[-1] is 0, so that the newest entry of an
-/// empty one reads as "none". base <= top <= limit; the blocks are base[0..top-base].
+/// empty one reads as "none". The blocks are base[0..top-base]; full when top >= limit.
 pub const Bin = extern struct {
     top: [*]allowzero usize,
     limit: [*]allowzero usize,
@@ -42,6 +42,10 @@ pub const Bin = extern struct {
     /// Whether a refill happened since the last overflow: then an overflow may grow it.
     refilled: bool,
     reserved: [5]u8,
+
+    pub inline fn isFull(bin: *const Bin) bool {
+        return @intFromPtr(bin.top) >= @intFromPtr(bin.limit);
+    }
 };
 
 /// In the slice map and in `tag` an owner's id stands above the byte offset of a bin.
@@ -89,16 +93,19 @@ pub const Heap = extern struct {
     /// Written by the owner (exit: seq_cst, before it looks at the inbox once more; adoption),
     /// read by posters after their push (seq_cst): one of the two sees the other.
     state: std.atomic.Value(State),
+    parked_count: u32,
+    outgoing: [t.outgoing_slots]remote_free.Outgoing,
+    // Sentinels end here.
+    messages: ?*message.Message,
+    message_count: u32,
     lock: os.Lock,
     ticks: u32,
+    /// Fresh runs taken, and frees since then that found a medium magazine full.
     medium_ticks: u32,
-    parked_count: u32,
+    medium_frees: u32,
     /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
     current: [size_class.small_count + 1]SliceId,
     partial: [size_class.small_count + 1][t.slab_buckets]SliceId,
-    outgoing: [t.outgoing_slots]remote_free.Outgoing,
-    messages: ?*message.Message,
-    message_count: u32,
     /// Bit c: the bin of class c has slots.
     used_bins: [2]u64,
     small: Traffic,
@@ -143,14 +150,6 @@ pub const entry_large: u32 = id_large << bin_offset_bits;
 
 /// What every bin without slots points to: empty (slot -1 is 0) and full.
 var dummy_slots: [2]usize = .{ 0, 0 };
-const dummy_bin: Bin = .{
-    .top = dummy_slots[1..],
-    .limit = dummy_slots[1..],
-    .base = dummy_slots[1..],
-    .capacity = 0,
-    .refilled = false,
-    .reserved = @splat(0),
-};
 
 const table: [table_length]u16 = blk: {
     var result: [table_length]u16 = undefined;
@@ -168,18 +167,35 @@ const sentinel_bin: Bin = blk: {
     break :blk bin;
 };
 
-const sentinel: Heap = blk: {
-    var heap = std.mem.zeroes(Heap);
-    heap.bins = @splat(sentinel_bin);
-    heap.id = id_none;
-    heap.tag = id_none << bin_offset_bits;
-    heap.state = .init(.sentinel);
-    break :blk heap;
+/// As much of a heap as is looked at before the slow path knows a sentinel by its state.
+const Front = extern struct {
+    bins: [size_class.count]Bin,
+    tag: u32,
+    id: u32,
+    rest: [front_size - @offsetOf(Heap, "table")]u8,
+};
+const front_size = @offsetOf(Heap, "messages");
+
+const sentinel: Front = blk: {
+    var rest: [front_size - @offsetOf(Heap, "table")]u8 = @splat(0);
+    rest[@offsetOf(Heap, "state") - @offsetOf(Heap, "table")] = @backingInt(State.sentinel);
+    break :blk .{
+        .bins = @splat(sentinel_bin),
+        .tag = id_none << bin_offset_bits,
+        .id = id_none,
+        .rest = rest,
+    };
 };
 
 /// Fills in what is not zero in a new heap, whose memory is zero: its second page stays untouched.
 pub fn initialise(heap: *Heap, id: u32) void {
-    heap.bins = @splat(dummy_bin);
+    // One by one: a constant array of bins would be 195 more relocations.
+    for (&heap.bins) |*bin| {
+        bin.top = dummy_slots[1..];
+        bin.limit = bin.top;
+        bin.base = bin.top;
+        std.mem.doNotOptimizeAway(bin);
+    }
     heap.table = table;
     heap.id = id;
     heap.tag = id << bin_offset_bits;
@@ -190,12 +206,22 @@ pub fn initialise(heap: *Heap, id: u32) void {
 /// the zero word of a new thread means `empty`. Their bins are empty and full, their id owns
 /// nothing: every call goes to the slow path. `booting`: the thread is between states, nested
 /// calls get emergency memory. `exited`: the thread's destructors have run.
-pub const Sentinels = extern struct { empty: Heap, booting: Heap, exited: Heap };
-pub const sentinels: Sentinels = .{
+const Sentinels = extern struct { empty: Front, booting: Front, exited: Front };
+const sentinels: Sentinels = .{
     .empty = sentinel,
     .booting = sentinel,
     .exited = sentinel,
 };
+
+pub const Sentinel = enum { empty, booting, exited };
+
+pub inline fn sentinelOf(which: Sentinel) *const Heap {
+    return @ptrCast(@alignCast(switch (which) {
+        .empty => &sentinels.empty,
+        .booting => &sentinels.booting,
+        .exited => &sentinels.exited,
+    }));
+}
 
 /// The calling thread's heap, or a sentinel.
 pub inline fn current() *Heap {
@@ -212,7 +238,18 @@ pub inline fn allocateSmall(size: usize) ?usize {
 /// The same for 1025 bytes up to 2 MiB.
 pub inline fn allocateMedium(size: usize) ?usize {
     assert(size <= t.medium_size_max);
-    return pop(current().bin(size_class.classOf(size)));
+    const heap = current();
+    const bin = heap.bin(size_class.classOf(size));
+    if ((bin.top - 1)[0] == 0) return null; // Sentinels end here: they are never written.
+    // Medium magazines are also emptied from slow calls for other classes. One by a handler that
+    // interrupts this pop must not: it finds the heap busy.
+    const was_busy = heap.busy;
+    heap.busy = true;
+    base.compilerBarrier();
+    const block = pop(bin);
+    base.compilerBarrier();
+    heap.busy = was_busy;
+    return block;
 }
 
 inline fn pop(bin: *Bin) ?usize {
@@ -258,7 +295,8 @@ pub inline fn freeFast(pointer: usize, entry: *u32) FreeOutcome {
     if (bin_offset > bin_offset_mask) return .foreign_owner;
     const bin = heap.binAt(bin_offset);
     const top = bin.top;
-    if (top == bin.limit) return .slow;
+    // Not ==: a medium magazine may have been closed by a handler just before this store.
+    if (@intFromPtr(top) >= @intFromPtr(bin.limit)) return .slow;
     // The same block twice in a row.
     if ((top - 1)[0] == pointer) return .slow;
     top[0] = pointer;

@@ -22,7 +22,7 @@ pub inline fn count(bin: *const Bin) u32 {
 
 /// Doubles the slots of a magazine (the first time: makes them). False when it is as large as it
 /// may be, or the system refuses memory.
-pub fn grow(heap: *Heap, class: u32) bool {
+pub noinline fn grow(heap: *Heap, class: u32) bool {
     const bin = heap.bin(class);
     const capacity_max = size_class.geometry[class].slots_max;
     if (bin.capacity >= capacity_max) return false;
@@ -84,7 +84,7 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     const got = collect(heap, class, &gathered, wanted);
     if (got == 0) return null;
     // Lowest address on top: it is handed out first.
-    const room: u32 = @intCast(bin.limit - bin.top);
+    const room: u32 = if (bin.isFull()) 0 else @intCast(bin.limit - bin.top);
     const kept = @min(got - 1, room);
     for (0..kept) |index| bin.top[index] = gathered[got - 1 - index];
     base.compilerBarrier();
@@ -132,7 +132,7 @@ fn nextSlab(heap: *Heap, class: u32, got: u32, wanted: u32) region.SliceId {
 
 /// Makes room in a full magazine: grows it when there was a refill since the last overflow, else
 /// gives its oldest blocks back to their slabs.
-pub fn makeRoom(heap: *Heap, class: u32) void {
+pub noinline fn makeRoom(heap: *Heap, class: u32) void {
     const bin = heap.bin(class);
     if (!heap.inbox.isEmpty()) {
         heap.lock.acquire(heap.id);
@@ -148,7 +148,7 @@ pub fn makeRoom(heap: *Heap, class: u32) void {
 }
 
 /// Gives the oldest `blocks` of a magazine back to their slabs (at most flush_blocks_max).
-pub fn flush(heap: *Heap, class: u32, blocks: u32) void {
+pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
     const bin = heap.bin(class);
     const filled = count(bin);
     const leaving = @min(blocks, filled);
@@ -173,7 +173,7 @@ pub inline fn putBack(heap: *Heap, class: u32, block: usize) void {
 }
 
 /// Empties every magazine (medium runs excepted). For exit and trim.
-pub fn flushAll(heap: *Heap) void {
+pub noinline fn flushAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {
         while (count(heap.bin(@intCast(class))) > 0) {
             flush(heap, @intCast(class), t.flush_blocks_max);
@@ -182,7 +182,7 @@ pub fn flushAll(heap: *Heap) void {
 }
 
 test "sentinel bins are empty" {
-    for (heaps.sentinels.empty.bins) |bin| {
+    for (heaps.sentinelOf(.empty).bins) |bin| {
         try std.testing.expectEqual(@as(usize, 0), (bin.top - 1)[0]);
     }
 }

@@ -15,8 +15,10 @@ const Heap = heaps.Heap;
 pub const Block = struct { address: usize, zero: bool };
 
 /// A fresh run of a medium class; null when the system refuses.
-pub fn alloc(heap: *Heap, class: u32) ?Block {
+pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
     assert(class > size_class.small_count);
+    heap.medium_frees = 0;
+    open(heap.bin(class));
     heap.medium_ticks +%= 1;
     if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
     const slices = size_class.geometry[class].slices;
@@ -30,10 +32,12 @@ pub fn alloc(heap: *Heap, class: u32) ?Block {
 }
 
 /// Puts a run into its magazine, or gives the oldest one of the magazine back for it.
-pub fn push(heap: *Heap, class: u32, address: usize) void {
+pub noinline fn push(heap: *Heap, class: u32, address: usize) void {
     const bin = heap.bin(class);
-    if (bin.top == bin.limit and !magazine.grow(heap, class)) {
-        if (bin.capacity == 0) return giveBack(heap, class, address);
+    if (bin.isFull() and !magazine.grow(heap, class)) {
+        heap.medium_frees += 1;
+        if (heap.medium_frees == t.medium_frees_max) close(heap);
+        if (bin.limit == bin.base) return giveBack(heap, class, address);
         const oldest = bin.base[0];
         const filled = magazine.count(bin);
         @memmove(bin.base[0 .. filled - 1], bin.base[1..filled]);
@@ -46,8 +50,22 @@ pub fn push(heap: *Heap, class: u32, address: usize) void {
     bin.top += 1;
 }
 
+/// A closed magazine is empty and full: frees pass it by. The next allocation that misses opens
+/// it again.
+fn close(heap: *Heap) void {
+    releaseAll(heap);
+    for (size_class.small_count + 1..size_class.count) |class| {
+        const bin = heap.bin(@intCast(class));
+        bin.limit = bin.base;
+    }
+}
+
+fn open(bin: *heaps.Bin) void {
+    if (bin.capacity != 0) bin.limit = bin.base + bin.capacity;
+}
+
 /// A run back to the run allocator, if the slice map agrees that it is ours and begins there.
-pub fn giveBack(heap: *Heap, class: u32, address: usize) void {
+pub noinline fn giveBack(heap: *Heap, class: u32, address: usize) void {
     const id = space.find(address) orelse os.report.misuse("free", address, "foreign pointer");
     // monotonic: own entry.
     if (space.entry(id).load(.monotonic) != heap.entryOf(class)) {
@@ -76,7 +94,7 @@ fn releaseOldest(heap: *Heap) void {
 }
 
 /// Every run of every medium magazine back. For exit and trim.
-pub fn releaseAll(heap: *Heap) void {
+pub noinline fn releaseAll(heap: *Heap) void {
     for (size_class.small_count + 1..size_class.count) |index| {
         const bin = heap.bin(@intCast(index));
         while (bin.top != bin.base) {

@@ -123,7 +123,7 @@ fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {
 }
 
 /// Gives back every slab that is wholly free, the current ones too.
-pub fn releaseEmpty(heap: *Heap) void {
+pub noinline fn releaseEmpty(heap: *Heap) void {
     for (1..size_class.small_count + 1) |index| {
         const class: u32 = @intCast(index);
         const current = heap.current[class];

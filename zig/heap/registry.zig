@@ -37,7 +37,7 @@ pub fn end() u32 {
 }
 
 /// A new heap; null when ids or memory are used up.
-pub fn create(holder: u32) ?*Heap {
+pub noinline fn create(holder: u32) ?*Heap {
     if (next_id.load(.monotonic) >= t.heaps_max) return null; // A hint.
     const memory = region.arena.allocForever(@sizeOf(Heap), holder) orelse return null;
     // acq_rel: ids are given out in order; the release is for `end`.
@@ -81,7 +81,7 @@ const Orphans = struct {
 };
 
 /// An orphan for a new thread, with all its slabs and its id; null: there is none.
-pub fn adopt(holder: u32) ?*Heap {
+pub noinline fn adopt(holder: u32) ?*Heap {
     if (orphan_count.load(.monotonic) == 0) return null; // A hint.
     var walk: Orphans = .{};
     while (walk.next()) |heap| {
@@ -98,7 +98,7 @@ pub fn adopt(holder: u32) ?*Heap {
 
 /// A slab of this class with free blocks, taken from an orphan; 0: none found. The thief holds
 /// its own lock; others are only tried.
-pub fn steal(thief: *Heap, class: u32) region.SliceId {
+pub noinline fn steal(thief: *Heap, class: u32) region.SliceId {
     if (orphan_count.load(.monotonic) == 0) return 0; // A hint.
     var walk: Orphans = .{};
     for (0..steal_probes_max) |_| {

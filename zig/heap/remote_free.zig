@@ -65,7 +65,7 @@ pub const Help = enum {
 };
 
 /// Collects one free for its owner; posts when the message is full. Slow path.
-pub fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
+pub noinline fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     const owner = heaps.ownerOfEntry(entry);
     const class = heaps.classOfEntry(entry);
     const slot = &heap.outgoing[owner % t.outgoing_slots];
@@ -115,12 +115,12 @@ fn post(heap: *Heap, slot: *Outgoing, help: Help) void {
     deliver(owner, message, heap, help);
 }
 
-pub fn postAll(heap: *Heap, help: Help) void {
+pub noinline fn postAll(heap: *Heap, help: Help) void {
     for (&heap.outgoing) |*slot| post(heap, slot, help);
 }
 
 /// Hands a message to a heap. Frees into a heap torn by fork are forgotten.
-pub fn deliver(owner: u32, message: *Message, helper: *Heap, help: Help) void {
+pub noinline fn deliver(owner: u32, message: *Message, helper: *Heap, help: Help) void {
     const target = registry.get(owner) orelse return message_file.destroy(message, helper.id);
     // monotonic: a heap is set aside only in a child with one thread.
     if (target.state.load(.monotonic) == .set_aside) return message_file.put(helper, message);
@@ -145,7 +145,7 @@ pub fn drainHelped(target: *Heap, helper: *Heap) void {
 
 /// Releases another heap's lock; what was posted to an orphan meanwhile is drained too, since its
 /// poster may have found the lock taken.
-pub fn releaseHelped(target: *Heap, helper: *Heap) void {
+pub noinline fn releaseHelped(target: *Heap, helper: *Heap) void {
     for (0..help_rounds_max) |_| {
         target.lock.release();
         // seq_cst: after the release, against a push before a failed tryAcquire.
@@ -159,7 +159,7 @@ pub fn releaseHelped(target: *Heap, helper: *Heap) void {
 /// Takes up to `messages_max` messages out of an inbox: blocks of `target` go to its magazines
 /// (only if its owner calls) or its slabs; what has another owner by now is forwarded through
 /// `helper`. Under target's lock.
-pub fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazines: bool) void {
+pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazines: bool) void {
     for (0..messages_max) |_| {
         const message = target.inbox.pop() orelse return;
         if (message.next) |next| @prefetch(next, .{});
@@ -179,7 +179,7 @@ inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines:
     const class = bin_offset / @sizeOf(heaps.Bin);
     if (to_magazines) {
         const bin = target.bin(class);
-        if (bin.top != bin.limit) {
+        if (!bin.isFull()) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();

@@ -44,7 +44,7 @@ const Call = struct {
     fn beginWithout(place: *Heap) ?Call {
         @branchHint(.cold);
         if (thread.isBooting(place)) return null;
-        if (place == &heaps.sentinels.empty) {
+        if (place == heaps.sentinelOf(.empty)) {
             if (thread.attach()) |heap| return beginWith(heap, null);
         }
         return beginWith(thread.enterShared(place) orelse return null, place);
@@ -250,8 +250,8 @@ fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function:
     const bin = heap.bin(class);
     if (build_options.checks) checkMagazine(bin, pointer, function);
     if ((bin.top - 1)[0] == pointer) os.report.misuse(function, pointer, "double free");
-    if (bin.top == bin.limit) magazine.makeRoom(heap, class);
-    if (bin.top == bin.limit) {
+    if (bin.isFull()) magazine.makeRoom(heap, class);
+    if (bin.isFull()) {
         // Not even memory for slots: straight into the bits.
         heap.lock.acquire(heap.id);
         defer heap.lock.release();

@@ -37,22 +37,16 @@ var shared_lock: os.Lock = .{};
 /// Under shared_lock. Never an orphan.
 var shared_heap: ?*Heap = null;
 
-const Place = enum { empty, booting, exited };
-
 fn setWord(heap: *const Heap) void {
-    os.tls.store(@intFromPtr(heap) -% @intFromPtr(&heaps.sentinels.empty));
+    os.tls.store(@intFromPtr(heap) -% @intFromPtr(heaps.sentinelOf(.empty)));
 }
 
-fn setPlace(place: Place) void {
-    setWord(switch (place) {
-        .empty => &heaps.sentinels.empty,
-        .booting => &heaps.sentinels.booting,
-        .exited => &heaps.sentinels.exited,
-    });
+fn setPlace(place: heaps.Sentinel) void {
+    setWord(heaps.sentinelOf(place));
 }
 
 pub fn isBooting(heap: *const Heap) bool {
-    return heap == &heaps.sentinels.booting;
+    return heap == heaps.sentinelOf(.booting);
 }
 
 /// Who the calling thread is as the holder of locks while it has no heap: unlike its thread id

@@ -19,8 +19,14 @@ const Fputs = fn ([*:0]const u8, ?*anyopaque) callconv(.c) c_int;
 const Dlsym = fn (?*anyopaque, [*:0]const u8) callconv(.c) ?*anyopaque;
 const Dlopen = fn ([*:0]const u8, c_int) callconv(.c) ?*anyopaque;
 pub const NewHandler = fn () callconv(.c) void;
-const GetNewHandler = fn () callconv(.c) ?*const NewHandler;
-pub const ThrowBadAlloc = fn () callconv(.c) noreturn;
+pub const GetNewHandler = fn () callconv(.c) ?*const NewHandler;
+pub const AllocateException = fn (usize) callconv(.c) *usize;
+pub const ThrowException =
+    fn (*usize, *const anyopaque, *const Destructor) callconv(.c) noreturn;
+pub const BeginCatch = fn (*anyopaque) callconv(.c) ?*anyopaque;
+pub const EndCatch = fn () callconv(.c) void;
+pub const UnwindSetRegister = fn (*anyopaque, c_int, usize) callconv(.c) void;
+pub const UnwindSetAddress = fn (*anyopaque, usize) callconv(.c) void;
 const Environ = [*:null]const ?[*:0]const u8;
 
 fn Weak(comptime T: type, comptime name: []const u8) type {
@@ -41,7 +47,15 @@ pub const fputs = Weak(Fputs, "fputs").get;
 pub const dlsym = Weak(Dlsym, "dlsym").get;
 pub const dlopen = Weak(Dlopen, "dlopen").get;
 pub const getNewHandler = Weak(GetNewHandler, "_ZSt15get_new_handlerv").get;
-pub const throwBadAlloc = Weak(ThrowBadAlloc, "_ZSt17__throw_bad_allocv").get;
+pub const allocateException = Weak(AllocateException, "__cxa_allocate_exception").get;
+pub const throwException = Weak(ThrowException, "__cxa_throw").get;
+pub const badAllocTypeInfo = Weak(anyopaque, "_ZTISt9bad_alloc").get;
+pub const badAllocVtable = Weak(anyopaque, "_ZTVSt9bad_alloc").get;
+pub const badAllocDestroy = Weak(Destructor, "_ZNSt9bad_allocD1Ev").get;
+pub const beginCatch = Weak(BeginCatch, "__cxa_begin_catch").get;
+pub const endCatch = Weak(EndCatch, "__cxa_end_catch").get;
+pub const unwindSetRegister = Weak(UnwindSetRegister, "_Unwind_SetGR").get;
+pub const unwindSetAddress = Weak(UnwindSetAddress, "_Unwind_SetIP").get;
 
 const errnoLocation = Weak(ErrnoLocation, "__errno_location").get;
 const clockGettime = Weak(ClockGettime, "clock_gettime").get;

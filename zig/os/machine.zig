@@ -39,7 +39,7 @@ fn auxiliary(key: usize) ?usize {
 }
 
 /// Reads a small file into the buffer; null when it cannot be opened or read.
-pub fn readFile(path: [*:0]const u8, buffer: []u8) ?[]u8 {
+pub noinline fn readFile(path: [*:0]const u8, buffer: []u8) ?[]u8 {
     const opened = linux.open(path, .{ .CLOEXEC = true }, 0);
     if (linux.errno(opened) != .SUCCESS) return null;
     const file: linux.fd_t = @intCast(opened);
@@ -179,7 +179,7 @@ fn valueOf(entry: []const u8, name: []const u8) ?[]const u8 {
 }
 
 /// The path of the running program.
-pub fn executable(buffer: []u8) []const u8 {
+pub noinline fn executable(buffer: []u8) []const u8 {
     const length = linux.readlink("/proc/self/exe", buffer.ptr, buffer.len);
     if (linux.errno(length) != .SUCCESS) return "";
     return buffer[0..length];

@@ -6,7 +6,7 @@ const linux = std.os.linux;
 const Text = @import("base").Text;
 
 /// Writes `liballoc: message` and a newline to stderr in one call.
-pub fn warn(message: []const u8) void {
+pub noinline fn warn(message: []const u8) void {
     var buffer: [512]u8 = undefined;
     var text: Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
     text.string("liballoc: ");
@@ -15,7 +15,7 @@ pub fn warn(message: []const u8) void {
 }
 
 /// `liballoc: function(0xpointer): reason`, then SIGABRT.
-pub fn misuse(function: []const u8, pointer: usize, reason: []const u8) noreturn {
+pub noinline fn misuse(function: []const u8, pointer: usize, reason: []const u8) noreturn {
     @branchHint(.cold);
     var buffer: [512]u8 = undefined;
     var text: Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
@@ -36,7 +36,7 @@ fn emit(text: *Text, buffer: []u8) void {
 }
 
 /// Ends the process by SIGABRT, also when the signal is blocked or handled.
-pub fn abort() noreturn {
+pub noinline fn abort() noreturn {
     @branchHint(.cold);
     const pid: usize = @intCast(linux.getpid());
     const tid: usize = @intCast(linux.gettid());

@@ -47,7 +47,7 @@ fn shiftOf(size: usize) u6 {
 
 /// Memory of at least `size` bytes (up to 64 KiB), 64-byte aligned, contents undefined unless
 /// the block is new. `size` is rounded up to a power of two.
-pub fn alloc(size: usize, holder: u32) ?[*]align(64) u8 {
+pub noinline fn alloc(size: usize, holder: u32) ?[*]align(64) u8 {
     const shift = shiftOf(size);
     assert(shift <= size_max_shift);
     lock.acquire(holder);
@@ -61,7 +61,7 @@ pub fn alloc(size: usize, holder: u32) ?[*]align(64) u8 {
 }
 
 /// The same for a structure that is never given back: rounded to 64 bytes only, zeroed.
-pub fn allocForever(size: usize, holder: u32) ?[*]align(64) u8 {
+pub noinline fn allocForever(size: usize, holder: u32) ?[*]align(64) u8 {
     lock.acquire(holder);
     defer lock.release();
     return takeFresh(std.mem.alignForward(usize, size, 64));
@@ -96,7 +96,7 @@ fn takeFresh(size: usize) ?[*]align(64) u8 {
 }
 
 /// Takes back what `alloc` gave for the same size.
-pub fn free(memory: [*]align(64) u8, size: usize, holder: u32) void {
+pub noinline fn free(memory: [*]align(64) u8, size: usize, holder: u32) void {
     const shift = shiftOf(size);
     const link: *Link = @ptrCast(memory);
     lock.acquire(holder);

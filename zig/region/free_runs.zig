@@ -43,7 +43,7 @@ pub const FreeRuns = struct {
     dirty_slices: u32 = 0,
 
     /// Puts a run into the lists, merged with equal neighbours. Its time of death is `now_ms`.
-    pub fn put(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now_ms: u32) void {
+    pub noinline fn put(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now_ms: u32) void {
         assert(length > 0);
         var start = first;
         var total = length;
@@ -67,7 +67,7 @@ pub const FreeRuns = struct {
     }
 
     /// Puts a run into the lists as it is. Its neighbours are known to differ.
-    pub fn insert(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now: u32) void {
+    pub noinline fn insert(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now: u32) void {
         const head = slice(first);
         const tail = slice(first + length - 1);
         head.back = 0;
@@ -108,7 +108,7 @@ pub const FreeRuns = struct {
     }
 
     /// Takes a run out of its lists. Its boundary tags stay: the caller marks what it becomes.
-    pub fn remove(runs: *FreeRuns, first: SliceId) void {
+    pub noinline fn remove(runs: *FreeRuns, first: SliceId) void {
         const head = slice(first);
         const lists = listsOf(head.run_state);
         const bin = binOf(head.length);
@@ -137,7 +137,7 @@ pub const FreeRuns = struct {
     }
 
     /// A run of at least `length` slices, the best fit of those looked at; 0: there is none.
-    pub fn find(runs: *const FreeRuns, state: RunState, length: u32) SliceId {
+    pub noinline fn find(runs: *const FreeRuns, state: RunState, length: u32) SliceId {
         const lists = listsOf(state);
         var bin = binOf(length);
         if (bin > exact_max) {

@@ -190,7 +190,7 @@ fn pages(size: usize) ?usize {
 
 /// A zeroed block of at least `size` bytes on a multiple of `alignment` (a power of two), with
 /// `room` bytes (at least `size`) of address space to grow into.
-pub fn alloc(size: usize, alignment: usize, room: usize, holder: u32) ?usize {
+pub noinline fn alloc(size: usize, alignment: usize, room: usize, holder: u32) ?usize {
     const length = pages(@max(size, 1)) orelse return null;
     const page = os.machine.page_size;
     if (room > length) {
@@ -237,7 +237,7 @@ fn allocWithRoom(length: usize, room: usize, holder: u32) ?usize {
 }
 
 /// Frees the block at this address. False when there is none.
-pub fn free(address: usize, holder: u32) bool {
+pub noinline fn free(address: usize, holder: u32) bool {
     // Out of the table first: the moment it is unmapped the address may be somebody else's.
     const block = unregister(address, holder) orelse return false;
     release(block.map_address, block.map_length);
@@ -253,7 +253,7 @@ fn release(address: usize, length: usize) void {
 
 /// Changes the usable length to at least `size`, without copying. The address of the block now;
 /// null when it cannot be done (the block is as it was).
-pub fn resize(address: usize, size: usize, holder: u32) ?usize {
+pub noinline fn resize(address: usize, size: usize, holder: u32) ?usize {
     const length_new = pages(@max(size, 1)) orelse return null;
     const entry = lookUp(address) orelse return null;
     const length = entry.length.load(.monotonic); // The caller owns the block.

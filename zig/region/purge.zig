@@ -23,7 +23,8 @@ pub var decay_ms: i64 = t.decay_ms_default;
 pub var now_ms: u32 = 0;
 /// Slices purged since start. Written after each purge, read by statistics.
 pub var purged_slices: std.atomic.Value(usize) = .init(0);
-var purge_failures: u32 = 0;
+/// Until then no purge is tried: the system refused one. 0: it did not.
+var refused_until_ms: u32 = 0;
 
 var ticks: u32 = 0;
 /// Slices purged in the current window and not reused yet; slices that swung.
@@ -48,6 +49,10 @@ const probes_max = 8;
 pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
     ticks +%= 1;
     if (ticks % t.clock_period == 0 or freed >= worthwhile * 4) tick();
+    if (refused_until_ms != 0) {
+        if (refused_until_ms -% now_ms < t.purge_backoff_ms + 1) return nothing;
+        refused_until_ms = 0;
+    }
     const reserve = @max(reserve_min, live / t.dirty_reserve_share) + swing_slices;
     if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
         const excess = runs.dirty_slices - reserve;
@@ -90,7 +95,7 @@ pub fn noteReuse(length: u32) void {
 
 /// Purges by plan, in at most two system calls. Called without the lock. False: nothing to purge
 /// or the system refused.
-pub fn run(work: Plan, holder: u32) bool {
+pub noinline fn run(work: Plan, holder: u32) bool {
     var left = work.slices;
     var done = false;
     for (0..2) |_| {
@@ -137,7 +142,10 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     now_ms = @truncate(os.host.clockMs());
     // What could not go (locked memory, part of a page) is young again: no second try at once.
     runs.put(first, length, if (ok and whole_run) .clean else .dirty, now_ms);
-    if (!ok) return null;
+    if (!ok) {
+        refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
+        return null;
+    }
     window_slices +|= length;
     _ = purged_slices.fetchAdd(length, .monotonic); // A statistic.
     return length;

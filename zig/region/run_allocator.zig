@@ -29,7 +29,7 @@ pub var live_slices: u32 = 0;
 pub const Run = struct { first: SliceId, zero: bool };
 
 /// A run of `length` slices; null when the system refuses more memory.
-pub fn alloc(length: u32, holder: u32) ?Run {
+pub noinline fn alloc(length: u32, holder: u32) ?Run {
     assert(length > 0);
     lock.acquire(holder);
     defer lock.release();
@@ -39,7 +39,7 @@ pub fn alloc(length: u32, holder: u32) ?Run {
 }
 
 /// The same, beginning on a multiple of `alignment` slices (a power of two).
-pub fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
+pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     lock.acquire(holder);
     defer lock.release();
     const padded = std.math.add(u32, length, alignment) catch return null;
@@ -128,7 +128,7 @@ fn isDense(length: u32, frontier: u32) bool {
 }
 
 /// Takes a run back. `clean`: its memory reads as zero.
-pub fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
+pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
     lock.acquire(holder);
     live_slices -= length;
     runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
@@ -139,7 +139,7 @@ pub fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
 
 /// Changes the length of a run in place. False when its neighbour is not free or too short; a
 /// shorter length always succeeds.
-pub fn resize(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
+pub noinline fn resize(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
     if (length_new == length) return true;
     if (length_new < length) {
         shrink(first, length, length_new, holder);
@@ -178,7 +178,7 @@ fn shrink(first: SliceId, length: u32, length_new: u32, holder: u32) void {
 }
 
 /// Purges dirty runs until at most `keep` bytes of them are left; bytes given back.
-pub fn trim(keep: usize, holder: u32) usize {
+pub noinline fn trim(keep: usize, holder: u32) usize {
     const before = purge.purged_slices.load(.monotonic); // A statistic; own purges are in order.
     while (true) {
         lock.acquire(holder);
@@ -193,7 +193,7 @@ pub fn trim(keep: usize, holder: u32) usize {
 
 /// Gives further regions back that are wholly free: called when the system refuses address space
 /// (a limit, as a rule). Whether there was one.
-pub fn releaseIdle(holder: u32) bool {
+pub noinline fn releaseIdle(holder: u32) bool {
     lock.acquire(holder);
     defer lock.release();
     var found = false;
@@ -233,7 +233,7 @@ fn removeAll(number: u32) void {
 /// torn. They are built again from the slice map: what has an entry is used, all else is free
 /// (it belonged to the vanished thread). `lengthOf` tells the length of the run at a slice with
 /// an entry. Lists are lost, memory is not.
-pub fn repairAfterFork(survivor: u32, comptime lengthOf: fn (SliceId) u32) void {
+pub noinline fn repairAfterFork(survivor: u32, comptime lengthOf: fn (SliceId) u32) void {
     if (!lock.holderLost(survivor)) return;
     runs = .{};
     live_slices = 0;

@@ -24,7 +24,7 @@ inline fn wordsOf(slab: *Slice) [*]u64 {
 
 /// Cuts a new slab of a small class; `entry` is what the slice map says of its slices. Null when
 /// the system refuses memory.
-pub fn create(class: u32, entry: u32, holder: u32) ?SliceId {
+pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     assert(class > 0);
     assert(class <= size_class.small_count);
     const g = &size_class.geometry[class];
@@ -56,7 +56,7 @@ pub fn create(class: u32, entry: u32, holder: u32) ?SliceId {
 }
 
 /// Gives a slab back whose blocks are all free.
-pub fn destroy(id: SliceId, holder: u32) void {
+pub noinline fn destroy(id: SliceId, holder: u32) void {
     const slab = space.slice(id);
     assert(slab.free_count == slab.block_count);
     const g = &size_class.geometry[slab.class];
@@ -90,7 +90,7 @@ pub inline fn headOf(id: SliceId) SliceId {
 }
 
 /// Moves up to `wanted` free blocks into `slots`, lowest addresses first; how many.
-pub fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
+pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
     const slab = space.slice(id);
     const start = space.address(id);
     const size = size_class.sizes[slab.class];

@@ -1,0 +1,1 @@
+"""One module a command; liballoc.cli has the list."""

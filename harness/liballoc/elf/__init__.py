@@ -1,0 +1,1 @@
+"""What the built shared object must be, read from its ELF file."""

@@ -1,0 +1,27 @@
+"""Numbers as people read them: bytes and seconds."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def format_bytes(count: int) -> str:
+    """Three significant digits with a binary unit: 1536 -> '1.50 KiB'."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1000 or unit == "TiB":
+            if unit == "B":
+                return f"{count} B"
+            digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+            return f"{value:.{digits}f} {unit}"
+        value /= 1024
+    raise AssertionError("the loop returns at its last unit")
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds with two digits, minutes where that is easier to read: 75.0 -> '1 m 15 s'."""
+    if seconds >= 60:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} m {rest:02d} s"
+    return f"{seconds:.2f} s"

@@ -1,0 +1,229 @@
+"""Reads workload files. Whatever is wrong is one line, `file: key: reason`, and exit status 2."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import tomli
+
+from liballoc.errors import UsageError
+from liballoc.workload import schema
+from liballoc.workload.schema import Key, Server, Substitution, Workload
+
+Table = dict[str, Any]
+
+
+class WorkloadFileError(UsageError):
+    """A workload file that cannot be used."""
+
+    def __init__(self, file: Path, key: str, reason: str) -> None:
+        super().__init__(f"{file}: {key}: {reason}")
+
+
+def _is_string(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_commands(value: object) -> bool:
+    return isinstance(value, list) and all(_is_strings(item) and item for item in value)
+
+
+def _is_string_table(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "string": (_is_string, "a string"),
+    "integer": (_is_integer, "an integer"),
+    "number": (_is_number, "a number"),
+    "strings": (_is_strings, "an array of strings"),
+    "commands": (_is_commands, "an array of non-empty arrays of strings"),
+    "string table": (_is_string_table, "a table of strings"),
+}
+
+
+def load_folder(folder: Path) -> list[Workload]:
+    """Every workload of a folder, in the order of the file names; names are unique."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise UsageError(f"{folder}: no workload file (*.toml) in it")
+    return [workload for file in files for workload in load_file(file)]
+
+
+def load_file(file: Path) -> list[Workload]:
+    """The workload of a file, and its variants."""
+    try:
+        document = tomli.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorkloadFileError(file, "file", error.strerror or "cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise WorkloadFileError(file, "file", "is not UTF-8") from error
+    except tomli.TOMLDecodeError as error:
+        raise WorkloadFileError(file, "syntax", str(error)) from error
+    _check_document(file, document)
+    base = _make_workload(file, document)
+    found = [base]
+    for variant in document.get("variants", []):
+        found.append(_make_variant(base, variant))
+    return found
+
+
+def _check_document(file: Path, document: Table) -> None:
+    for name in document:
+        if name not in schema.TABLES:
+            raise WorkloadFileError(file, name, f"unknown table; known: {_names(schema.TABLES)}")
+    for name in schema.REQUIRED_TABLES:
+        if name not in document:
+            raise WorkloadFileError(file, name, "missing table")
+    for name, keys in schema.TABLES.items():
+        if name in document:
+            if name in schema.REPEATED_TABLES:
+                _check_repeated(file, name, document[name], keys)
+            else:
+                _check_table(file, name, document[name], keys)
+    _check_relations(file, document)
+
+
+def _check_repeated(file: Path, name: str, value: object, keys: Sequence[Key]) -> None:
+    if not isinstance(value, list):
+        raise WorkloadFileError(file, name, f"must be an array of tables: [[{name}]]")
+    for index, table in enumerate(value):
+        _check_table(file, f"{name}[{index}]", table, keys)
+
+
+def _check_table(file: Path, name: str, table: object, keys: Sequence[Key]) -> None:
+    if not isinstance(table, dict):
+        raise WorkloadFileError(file, name, "must be a table")
+    known = {key.name: key for key in keys}
+    for entry, value in table.items():
+        if entry not in known:
+            raise WorkloadFileError(file, f"{name}.{entry}", f"unknown key; known: {_names(known)}")
+        _check_value(file, f"{name}.{entry}", value, known[entry])
+    for key in keys:
+        if key.required and key.name not in table:
+            raise WorkloadFileError(file, f"{name}.{key.name}", "missing")
+
+
+def _check_value(file: Path, where: str, value: object, key: Key) -> None:
+    accepts, words = KINDS[key.kind]
+    if not accepts(value):
+        raise WorkloadFileError(file, where, f"must be {words}")
+    if key.required and not key.may_be_empty and value in ("", []):
+        raise WorkloadFileError(file, where, "must not be empty")
+    if key.choices and value not in key.choices:
+        raise WorkloadFileError(file, where, f"must be one of {', '.join(key.choices)}")
+    if key.minimum is not None and isinstance(value, int | float) and value < key.minimum:
+        raise WorkloadFileError(file, where, f"must be at least {key.minimum:g}")
+
+
+def _check_relations(file: Path, document: Table) -> None:
+    table = document["workload"]
+    if table["name"] != file.stem:
+        raise WorkloadFileError(file, "workload.name", f"must be the file's name, {file.stem!r}")
+    is_server = table.get("kind", "command") == "server"
+    if is_server != ("server" in document):
+        reason = "missing table" if is_server else 'needs kind = "server"'
+        raise WorkloadFileError(file, "server", reason)
+    for index, name in enumerate(table.get("files", [])):
+        if not (file.parent / name).is_file():
+            raise WorkloadFileError(file, f"workload.files[{index}]", f"no such file: {name}")
+    for index, name in enumerate(table.get("outputs", [])):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise WorkloadFileError(
+                file, f"workload.outputs[{index}]", "must lie in the working folder"
+            )
+    for index, entry in enumerate(document.get("normalise", [])):
+        _check_pattern(file, f"normalise[{index}]", entry)
+    if is_server:
+        _check_server(file, document["server"])
+
+
+def _check_pattern(file: Path, where: str, entry: Table) -> None:
+    try:
+        expression = re.compile(entry["pattern"])
+    except re.error as error:
+        raise WorkloadFileError(
+            file, f"{where}.pattern", f"no regular expression: {error}"
+        ) from error
+    try:
+        # The template is parsed before anything is matched, so an empty text checks it.
+        expression.sub(entry["replace"], "")
+    except (re.error, IndexError) as error:
+        raise WorkloadFileError(file, f"{where}.replace", f"no template: {error}") from error
+
+
+def _check_server(file: Path, table: Table) -> None:
+    if ("stop" in table) == ("stop_signal" in table):
+        raise WorkloadFileError(file, "server.stop", "give either stop or stop_signal")
+    name = table.get("stop_signal")
+    if name is not None and name not in signal.Signals.__members__:
+        raise WorkloadFileError(file, "server.stop_signal", f"no signal: {name}")
+
+
+def _make_workload(file: Path, document: Table) -> Workload:
+    table = document["workload"]
+    return Workload(
+        name=table["name"],
+        why=table["why"],
+        kind=table.get("kind", "command"),
+        argv=tuple(table["argv"]),
+        packages=tuple(table["packages"]),
+        programs=tuple(table.get("programs", ())),
+        setup=tuple(tuple(argv) for argv in table.get("setup", ())),
+        files=tuple(table.get("files", ())),
+        outputs=tuple(table.get("outputs", ())),
+        stdin=table.get("stdin", ""),
+        environment=dict(table.get("environment", {})),
+        status=table.get("status", 0),
+        proof=table.get("proof", "stats"),
+        processes=tuple(table["processes"]),
+        process_count=table.get("process_count", len(table["processes"])),
+        seconds=float(document["limits"]["seconds"]),
+        substitutions=tuple(Substitution(**entry) for entry in document.get("normalise", ())),
+        server=_make_server(document.get("server")),
+        source=str(file),
+    )
+
+
+def _make_server(table: Table | None) -> Server | None:
+    if table is None:
+        return None
+    return Server(
+        ready=tuple(table["ready"]),
+        ready_output=table["ready_output"],
+        load=tuple(tuple(argv) for argv in table["load"]),
+        stop=tuple(table.get("stop", ())),
+        stop_signal=table.get("stop_signal", ""),
+    )
+
+
+def _make_variant(base: Workload, table: Table) -> Workload:
+    return dataclasses.replace(
+        base,
+        name=f"{base.name}+{table['name']}",
+        why=table.get("why", base.why),
+        environment={**base.environment, **table["environment"]},
+    )
+
+
+def _names(names: Mapping[str, object]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,105 @@
+"""The developer's sessions. `./dev` lists them, `./dev NAME` runs one.
+
+All sessions share the environment that ./dev made: the compiler alone is 400 MB unpacked, one copy
+is enough. Each session names the dependency groups of pyproject.toml that it needs; they are
+installed once and again whenever pyproject.toml changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+
+def need(session: nox.Session, *groups: str) -> None:
+    """Install the dependency groups into the running environment, unless they are there."""
+    if sys.prefix == sys.base_prefix:
+        session.error("no virtual environment is active; start sessions with ./dev")
+    requirements = sorted(set(nox.project.dependency_groups(PYPROJECT, *groups)))
+    digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
+    stamp = Path(sys.prefix) / f"installed-{'-'.join(groups)}"
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    session.run(*pip, *requirements)
+    stamp.write_text(digest)
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run this environment's Python with the harness importable."""
+    path = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
+    environment = {"PYTHONPATH": str(ROOT / "harness"), "PATH": os.pathsep.join(path)}
+    session.run(sys.executable, *arguments, env=environment)
+
+
+def liballoc(session: nox.Session, *arguments: str) -> None:
+    """Run a command of the harness."""
+    python(session, "-m", "liballoc", *arguments)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the library, release and debug; `-- --all` for every architecture."""
+    need(session, "harness")
+    liballoc(session, "build", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Build, run the Zig unit tests, then pytest; arguments go to pytest."""
+    need(session, "test")
+    liballoc(session, "build")
+    liballoc(session, "build", "--test")
+    if session.posargs:
+        python(session, "-m", "pytest", *session.posargs)
+        return
+    folders = [f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "misuse", "stress")]
+    coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
+    python(session, "-m", "pytest", *coverage, *folders)
+
+
+@nox.session(name="preload-smoke")
+def preload_smoke(session: nox.Session) -> None:
+    """Run real programs with and without the library; `-- --no-skip` fails where one is missing."""
+    need(session, "harness")
+    liballoc(session, "build")
+    liballoc(session, "smoke", *session.posargs)
+
+
+@nox.session
+def elf(session: nox.Session) -> None:
+    """Verify the built ELF files of every architecture, then the tests of the verification."""
+    need(session, "test")
+    liballoc(session, "build", "--all")
+    liballoc(session, "elf", "--built", *session.posargs)
+    python(session, "-m", "pytest", "tests/elf")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, linting, types and the tidy tests."""
+    need(session, "lint")
+    places = ("harness", "tests", "workloads", "noxfile.py")
+    python(session, "-m", "ruff", "check", *places)
+    python(session, "-m", "ruff", "format", "--check", *places)
+    python(session, "-m", "mypy")
+    liballoc(session, "build", "--check-format")
+    python(session, "-m", "pytest", "tests/tidy")
+
+
+@nox.session(default=False)
+def hotpath(session: nox.Session) -> None:
+    """Measure malloc and free by cycles, beside glibc and the allocators found here."""
+    need(session, "harness")
+    liballoc(session, "build")
+    liballoc(session, "hotpath", *session.posargs)

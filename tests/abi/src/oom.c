@@ -1,0 +1,152 @@
+/* Memory runs out (RLIMIT_AS): NULL and ENOMEM, nothing lost, and it works again afterwards. */
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include "entries.h"
+
+static void limit_to(size_t bytes) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_AS, &limit) == 0, "getrlimit");
+    limit.rlim_cur = bytes == 0 ? limit.rlim_max : bytes;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit");
+}
+
+struct held {
+    struct held *next;
+    size_t size;
+};
+
+/* Takes blocks of `size` until there are no more, each with its pattern; the list of them. */
+static struct held *exhaust(size_t size, size_t *count) {
+    struct held *list = NULL;
+    *count = 0;
+    for (;;) {
+        errno = 0;
+        struct held *block = (struct held *)malloc(size);
+        if (block == NULL) break;
+        fill(block, size, (unsigned)size);
+        block->next = list;
+        block->size = size;
+        list = block;
+        ++*count;
+        CHECK(*count * size < 4 * GIB, "the limit does not bite");
+    }
+    CHECK(errno == ENOMEM, "errno is %d", errno);
+    return list;
+}
+
+static void check_and_free(struct held *list) {
+    while (list != NULL) {
+        struct held *next = list->next;
+        size_t size = list->size;
+        char *rest = (char *)(list + 1);
+        for (size_t i = sizeof *list; i < size; i++)
+            CHECK((unsigned char)rest[i - sizeof *list] == pattern((unsigned)size, i),
+                  "a block of %zu changed", size);
+        free(list);
+        list = next;
+    }
+}
+
+static void check_round(size_t size) {
+    size_t first, second;
+    limit_to(process_size().mapped + 160 * MIB);
+    struct held *list = exhaust(size, &first);
+    for (int i = 0; i < 100; i++) { /* it stays refused, without a crash */
+        errno = 0;
+        void *extra = malloc(size * 64 + 64 * MIB);
+        CHECK(extra == NULL && errno == ENOMEM, "errno is %d", errno);
+    }
+    check_and_free(list);
+    check_and_free(exhaust(size, &second));
+    CHECK(second >= first * 3 / 4, "%zu blocks of %zu at first, then %zu", first, size, second);
+    limit_to(0);
+    void *block = malloc(300 * MIB);
+    CHECK(block != NULL, "after the limit is lifted");
+    free(block);
+}
+
+CASE(small_blocks) { check_round(100); }
+CASE(page_sized_blocks) { check_round(4000); }
+CASE(medium_blocks) { check_round(60 * KIB); }
+CASE(large_blocks) { check_round(MIB + 100); }
+CASE(huge_blocks) { check_round(40 * MIB); }
+
+CASE(mixed_sizes_after_each_other) {
+    limit_to(process_size().mapped + 160 * MIB);
+    const size_t sizes[] = {100, 30000, 64, 500000, 1000, 35 * MIB, 16, 5000, 3 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t count;
+        check_and_free(exhaust(sizes[i], &count));
+        malloc_trim(0);
+        CHECK(count * sizes[i] > 30 * MIB, "%zu: only %zu blocks", sizes[i], count);
+    }
+}
+
+CASE(realloc_keeps_what_it_cannot_grow) {
+    limit_to(process_size().mapped + 160 * MIB);
+    const size_t sizes[] = {100, 5000, 200000, 3 * MIB, 40 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *block = malloc(sizes[i]);
+        fill(block, sizes[i], 7);
+        errno = 0;
+        CHECK(realloc(block, 400 * MIB) == NULL && errno == ENOMEM, "errno is %d", errno);
+        CHECK(intact(block, sizes[i], 7) == sizes[i], "%zu bytes changed", sizes[i]);
+        block = realloc(block, sizes[i] + 100);
+        CHECK(block != NULL && intact(block, sizes[i], 7) == sizes[i], "%zu", sizes[i]);
+        free(block);
+    }
+}
+
+CASE(every_entry_says_enomem) {
+    limit_to(process_size().mapped + 160 * MIB);
+    FOR_EACH_ENTRY(each) {
+        errno = 0;
+        CHECK(each->allocate(400 * MIB) == NULL, "%s", each->name);
+        CHECK(errno == ENOMEM, "%s: errno is %d", each->name, errno);
+        void *block = each->allocate(1000);
+        CHECK(block != NULL, "%s does not work any more", each->name);
+        free(block);
+    }
+}
+
+static void *exhaust_in_a_thread(void *argument) {
+    size_t size = *(size_t *)argument;
+    for (int turn = 0; turn < 3; turn++) {
+        size_t count;
+        check_and_free(exhaust(size, &count));
+    }
+    return NULL;
+}
+
+CASE(threads_that_run_out_together) {
+    size_t sizes[] = {64, 3000, 40000, 700000};
+    pthread_t threads[4];
+    limit_to(process_size().mapped + 256 * MIB);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, exhaust_in_a_thread, &sizes[i]) == 0, "thread");
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    limit_to(0);
+    void *block = malloc(100 * MIB);
+    CHECK(block != NULL, "after the limit is lifted");
+    free(block);
+}
+
+/* Run by the test under `ulimit -v`: the reservation is refused, the program works all the same. */
+CASE(fills_a_small_address_space) {
+    enum { BLOCKS = 300 * 1024 };
+    static void *blocks[BLOCKS];
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(1024);
+        CHECK(blocks[i] != NULL, "block %u", i);
+        memset(blocks[i], (int)i, 1024);
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        const unsigned char *block = (const unsigned char *)blocks[i];
+        CHECK(block[0] == (i & 255) && block[1023] == (i & 255), "block %u", i);
+        free(blocks[i]);
+    }
+    void *large = malloc(32 * MIB);
+    CHECK(large != NULL, "32 MiB after all was freed");
+    free(large);
+}

@@ -1,0 +1,84 @@
+/* malloc_usable_size: enough, stable, writable to the last byte, and kept by realloc. */
+#include "entries.h"
+
+CASE(of_null_is_zero) { CHECK(malloc_usable_size(NULL) == 0, "it is not"); }
+
+OURS(prefixed_of_null_is_zero) { CHECK(alloc_usable_size(NULL) == 0, "it is not"); }
+
+static void check_size(const struct entry *each, size_t size) {
+    void *block = each->allocate(size);
+    CHECK(block != NULL, "%s(%zu)", each->name, size);
+    size_t usable = malloc_usable_size(block);
+    CHECK(usable >= size, "%s(%zu): usable %zu", each->name, size, usable);
+    stamp(block, usable, 0x33);
+    CHECK(malloc_usable_size(block) == usable, "%s(%zu): not stable", each->name, size);
+    CHECK(stamped(block, usable, 0x33), "%s(%zu): not kept", each->name, size);
+    if (alloc_usable_size != NULL)
+        CHECK(alloc_usable_size(block) == usable, "%s(%zu): two answers", each->name, size);
+    free(block);
+}
+
+CASE(at_least_the_request) {
+    FOR_EACH_ENTRY(each) {
+        for (size_t size = 0; size <= 2048; size++) check_size(each, size);
+        for (size_t size = 2049; size <= 64 * MIB; size += size / 4 + 1) check_size(each, size);
+    }
+}
+
+/* All of the usable area is the block's own: neighbours filled to the brim stay whole. */
+CASE(neighbours_do_not_overlap) {
+    enum { COUNT = 64 };
+    void *blocks[COUNT];
+    for (size_t size = 1; size <= 20000; size += size / 8 + 1) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[i] = malloc(size);
+            fill(blocks[i], malloc_usable_size(blocks[i]), i);
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+            size_t usable = malloc_usable_size(blocks[i]);
+            CHECK(intact(blocks[i], usable, i) == usable, "block %u of %zu bytes", i, size);
+        }
+        for (unsigned i = 0; i < COUNT; i++) free(blocks[i]);
+    }
+}
+
+/* systemd and others write to all of it and expect realloc to carry all of it along. */
+CASE(realloc_copies_all_of_it) {
+    for (size_t size = 1; size <= 8 * MIB; size += size / 6 + 1) {
+        void *block = malloc(size);
+        size_t usable = malloc_usable_size(block);
+        fill(block, usable, 5);
+        block = realloc(block, usable * 2 + 64);
+        CHECK(intact(block, usable, 5) == usable, "%zu of %zu bytes kept", intact(block, usable, 5),
+              usable);
+        size_t grown = malloc_usable_size(block);
+        fill(block, grown, 6);
+        size_t smaller = grown / 3 + 1;
+        block = realloc(block, smaller);
+        CHECK(intact(block, smaller, 6) == smaller, "shrunk to %zu", smaller);
+        free(block);
+    }
+}
+
+CASE(aligned_blocks) {
+    for (size_t alignment = 16; alignment <= 4 * MIB; alignment *= 4) {
+        for (size_t size = 1; size <= 3 * MIB; size = size * 5 + 3) {
+            void *block = memalign(alignment, size);
+            size_t usable = malloc_usable_size(block);
+            CHECK(usable >= size, "memalign(%zu, %zu): %zu", alignment, size, usable);
+            fill(block, usable, 8);
+            CHECK(intact(block, usable, 8) == usable, "memalign(%zu, %zu)", alignment, size);
+            free(block);
+        }
+    }
+}
+
+/* Waste is bounded: a class is at most a quarter larger than what was asked, plus 16 bytes. */
+OURS(waste_is_bounded) {
+    for (size_t size = 16; size <= 2 * MIB; size += size / 16 + 1) {
+        void *block = malloc(size);
+        size_t usable = malloc_usable_size(block);
+        CHECK(usable <= size + size / 4 + 16, "%zu bytes hold %zu", size, usable);
+        free(block);
+    }
+}

@@ -1,0 +1,52 @@
+"""Every case of the programs in tests/abi/src, on glibc and on every form of liballoc.
+
+A case marked CASE in its source runs on glibc too, which proves the test itself; one marked OURS
+asks for what liballoc alone promises. Programs that take arguments have a test file of their own.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.native import Case, Native, cases_of, make_subject
+
+SOURCES = Path(__file__).resolve().parent / "src"
+PROGRAMS = [
+    "alignment.c", "alloc_h.c", "cxx_new.cpp", "cxx_replace.cpp", "errno_kept.c", "fork.c",
+    "give_back.c", "introspect.c", "libc_results.c", "lifetime.cpp", "matrix.cpp", "oom.c",
+    "overflow.c", "realloc.c", "signals.c", "startup.c", "threads.c", "usable.c", "zeroing.c",
+]  # fmt: skip
+# Programs that are also linked with liballoc.so, and with liballoc.a into a dynamic and into a
+# wholly static executable: enough to see that each form brings the whole ABI.
+LINKED = ["alignment.c", "alloc_h.c", "cxx_new.cpp", "lifetime.cpp", "matrix.cpp", "startup.c"]
+# These take arguments, and have a test file of their own.
+WITH_ARGUMENTS = ["plugins.c", "traffic.c"]
+
+CASES = [case for program in PROGRAMS for case in cases_of(SOURCES / program)]
+LINKED_CASES = [case for case in CASES if case.source.name in LINKED]
+
+
+def test_every_program_is_listed() -> None:
+    present = {path.name for path in SOURCES.iterdir() if path.suffix in {".c", ".cpp"}}
+    assert present == {*PROGRAMS, *WITH_ARGUMENTS}
+    assert set(LINKED) <= set(PROGRAMS)
+    assert [program for program in PROGRAMS if not cases_of(SOURCES / program)] == []
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.everywhere], ids=lambda case: case.id)
+def test_on_glibc(case: Case, native: Native, request: pytest.FixtureRequest) -> None:
+    native.check_case(case, make_subject("glibc", request))
+
+
+@pytest.mark.parametrize("subject", ["release", "debug"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_preloaded(
+    case: Case, subject: str, native: Native, request: pytest.FixtureRequest
+) -> None:
+    native.check_case(case, make_subject(subject, request))
+
+
+@pytest.mark.parametrize("subject", ["linked", "archive", "static"])
+@pytest.mark.parametrize("case", LINKED_CASES, ids=lambda case: case.id)
+def test_linked(case: Case, subject: str, native: Native, request: pytest.FixtureRequest) -> None:
+    native.check_case(case, make_subject(subject, request))

@@ -1,0 +1,38 @@
+"""The workload files that are shipped: they load, and every program of the promise is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from liballoc.workload.loader import load_folder
+
+PROMISED = {
+    "ls", "bash", "sqlite3-shell", "git", "gcc", "gxx", "perl", "xz", "node", "redis",
+    *(
+        f"python-{part}{variant}"
+        for part in ("json", "dicts", "threads", "fork", "spawn", "ctypes", "sqlite3")
+        for variant in ("", "+malloc")
+    ),
+}  # fmt: skip
+
+
+def test_every_promised_program_is_there(root: Path) -> None:
+    assert {workload.name for workload in load_folder(root / "workloads")} >= PROMISED
+
+
+def test_reasons_are_sentences(root: Path) -> None:
+    for workload in load_folder(root / "workloads"):
+        assert workload.why.endswith("."), workload.name
+
+
+def test_bulk_is_bulk(root: Path) -> None:
+    text = (root / "workloads" / "src" / "bulk.sql").read_text()
+    assert "n < 100000" in text
+    assert re.search(r"^CREATE INDEX", text, re.MULTILINE)
+    assert re.search(r"^VACUUM", text, re.MULTILINE)
+
+
+def test_no_source_is_left_over(root: Path) -> None:
+    used = {Path(name).name for w in load_folder(root / "workloads") for name in w.files}
+    assert {path.name for path in (root / "workloads" / "src").iterdir() if path.is_file()} == used

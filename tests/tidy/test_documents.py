@@ -1,0 +1,94 @@
+"""Documents that promise something a machine can check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from liballoc.workload import schema
+from tests.tidy import sources
+
+VERSION_HEADING = re.compile(r"^## (Unreleased|\d+\.\d+\.\d+)\b")
+
+
+def readme_commands(text: str) -> list[str]:
+    """The lines of the code blocks under 'Two commands'."""
+    section = re.search(r"^#+ Two commands$(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, "README.md has no heading 'Two commands'"
+    blocks = re.findall(r"^```\w*\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def changelog_faults(text: str) -> list[str]:
+    """What is wrong with the shape of a changelog."""
+    faults = []
+    if not text.startswith("# Changelog\n"):
+        faults.append("must begin with '# Changelog'")
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
+    if not sections:
+        faults.append("has no version")
+    versions = []
+    for section in sections:
+        heading = section.splitlines()[0]
+        match = VERSION_HEADING.match(heading)
+        if match is None:
+            faults.append(f"no version in {heading!r}")
+            continue
+        versions.append(match[1])
+        if not re.search(r"^- ", section, re.MULTILINE):
+            faults.append(f"{match[1]} has no entry")
+    numbered = [tuple(map(int, v.split("."))) for v in versions if v != "Unreleased"]
+    if numbered != sorted(numbered, reverse=True) or "Unreleased" in versions[1:]:
+        faults.append("must have the newest version first")
+    return faults
+
+
+def test_ci_runs_the_two_commands_of_the_readme() -> None:
+    commands = readme_commands((sources.ROOT / "README.md").read_text())
+    assert commands == ["./dev preload-smoke", "./dev tests"]
+    lines = [line.strip() for line in (sources.ROOT / ".ci" / "run").read_text().splitlines()]
+    for command in commands:
+        assert command in lines
+    # pytest's closing line is to be the last of a test runner.
+    assert lines[-1] == "./dev tests"
+
+
+def test_ci_runs_the_checking_sessions() -> None:
+    lines = [line.strip() for line in (sources.ROOT / ".ci" / "run").read_text().splitlines()]
+    assert {"./dev lint", "./dev elf", "export LIBALLOC_NO_SKIP=1"} <= set(lines)
+
+
+def test_changelog_has_its_shape() -> None:
+    assert not changelog_faults((sources.ROOT / "CHANGELOG.md").read_text())
+
+
+def test_changelog_faults_are_seen() -> None:
+    good = "# Changelog\n\n## 0.2.0\n\n- b\n\n## 0.1.0\n\n- a\n"
+    assert not changelog_faults(good)
+    assert changelog_faults("Changes\n")
+    assert changelog_faults(good.replace("0.2.0", "0.0.1"))
+    assert changelog_faults(good.replace("- a", "a"))
+
+
+def test_workload_readme_has_every_key_once() -> None:
+    text = (sources.ROOT / "workloads" / "README.md").read_text()
+    for table, keys in schema.TABLES.items():
+        section = re.search(rf"^## `\[+{table}\]+`$(.*?)(?=^## |\Z)", text, re.M | re.S)
+        assert section, f"workloads/README.md has no section for [{table}]"
+        documented = re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE)
+        assert documented == [key.name for key in keys]
+
+
+def test_packages_of_workloads_are_installed_by_ci() -> None:
+    script = (sources.ROOT / ".ci" / "run").read_text()
+    for file in sorted((sources.ROOT / "workloads").glob("*.toml")):
+        for package in re.findall(r'"([^"]+)"', packages_line(file)):
+            # python3 runs the script itself.
+            assert package == "python3" or re.search(rf"\b{re.escape(package)}(?![\w-])", script), (
+                f"{file.name}: {package}"
+            )
+
+
+def packages_line(file: Path) -> str:
+    """The line of a workload that names its packages."""
+    return next(line for line in file.read_text().splitlines() if line.startswith("packages"))

@@ -1,0 +1,180 @@
+"""liballoc.workload.loader: what is read, and one line for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liballoc import cli
+from liballoc.errors import UsageError
+from liballoc.workload.loader import WorkloadFileError, load_file, load_folder
+
+GOOD = """
+[workload]
+name = "x"
+why = "because"
+argv = ["prog", "a"]
+packages = ["pkg"]
+processes = ["prog"]
+
+[limits]
+seconds = 5
+"""
+
+SERVER = """
+[server]
+ready = ["ping"]
+ready_output = "PONG"
+load = [["bench", "1"]]
+stop = ["quit"]
+"""
+
+
+def write(folder: Path, text: str, name: str = "x.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_defaults(tmp_path: Path) -> None:
+    (workload,) = load_file(write(tmp_path, GOOD))
+    assert workload.argv == ("prog", "a")
+    assert (workload.kind, workload.proof, workload.status) == ("command", "stats", 0)
+    assert (workload.seconds, workload.process_count) == (5.0, 1)
+    assert workload.commands() == [("prog", "a")]
+
+
+def test_everything(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.sh").touch()
+    text = GOOD.replace(
+        'why = "because"',
+        'why = "because"\nkind = "server"\nprograms = ["p"]\nsetup = [["s"]]\n'
+        'files = ["src/a.sh"]\n'
+        'outputs = ["o"]\nstdin = "in"\nstatus = -6\nproof = "maps"\nprocess_count = 3\n'
+        'environment = { A = "b" }',
+    )
+    text += SERVER + '[[normalise]]\npattern = "(p)id"\nreplace = "\\\\1"\nstream = "stderr"\n'
+    text += '[[variants]]\nname = "v"\nwhy = "other"\nenvironment = { C = "d" }\n'
+    base, variant = load_file(write(tmp_path, text))
+    assert base.server is not None
+    assert base.server.load == (("bench", "1"),)
+    assert base.commands() == [("s",), ("prog", "a"), ("ping",), ("bench", "1"), ("quit",)]
+    assert base.substitutions[0].replace == "\\1"
+    assert (variant.name, variant.why) == ("x+v", "other")
+    assert variant.environment == {"A": "b", "C": "d"}
+    assert variant.argv == base.argv
+
+
+def with_line(line: str) -> str:
+    """The good file with one more line in [workload]."""
+    return GOOD.replace("[limits]", f"{line}\n[limits]")
+
+
+FAULTS = [
+    ("unknown table", GOOD + "[extra]\n", "extra", "unknown table; known: workload"),
+    ("missing table", GOOD.replace("[limits]\nseconds = 5\n", ""), "limits", "missing table"),
+    ("table that is none", "workload = 1\n[limits]\nseconds=1\n", "workload", "must be a table"),
+    ("unknown key", with_line("colour = 1"), "workload.colour", "unknown key"),
+    ("missing key", GOOD.replace('why = "because"', ""), "workload.why", "missing"),
+    ("string", GOOD.replace('"because"', "7"), "workload.why", "must be a string"),
+    ("empty", GOOD.replace('"because"', '""'), "workload.why", "must not be empty"),
+    ("strings", GOOD.replace('["pkg"]', '["pkg", 1]'), "workload.packages", "an array of strings"),
+    ("no array", GOOD.replace('["prog", "a"]', '"prog"'), "workload.argv", "an array of strings"),
+    ("empty array", GOOD.replace('["prog", "a"]', "[]"), "workload.argv", "must not be empty"),
+    ("number", GOOD.replace("seconds = 5", 'seconds = "5"'), "limits.seconds", "must be a number"),
+    (
+        "boolean",
+        GOOD.replace("seconds = 5", "seconds = true"),
+        "limits.seconds",
+        "must be a number",
+    ),
+    ("minimum", GOOD.replace("seconds = 5", "seconds = 0"), "limits.seconds", "at least 0.001"),
+    ("integer", with_line("status = 1.5"), "workload.status", "an integer"),
+    ("choice", with_line('proof = "x"'), "workload.proof", "one of stats, maps"),
+    ("commands", with_line("setup = [[]]"), "workload.setup", "non-empty arrays"),
+    (
+        "table of strings",
+        with_line("environment = {A = 1}"),
+        "workload.environment",
+        "a table of strings",
+    ),
+    ("other name", GOOD.replace('"x"', '"y"'), "workload.name", "must be the file's name, 'x'"),
+    ("absent file", with_line('files = ["no"]'), "workload.files[0]", "no such"),
+    ("output outside", with_line('outputs = ["../o"]'), "workload.outputs[0]", "working folder"),
+    ("server table missing", with_line('kind = "server"'), "server", "missing"),
+    ("server table too much", GOOD + SERVER, "server", 'needs kind = "server"'),
+    ("no array of tables", GOOD + "[normalise]\npattern = 'a'\n", "normalise", "[[normalise]]"),
+    (
+        "pattern",
+        GOOD + "[[normalise]]\npattern = '('\nreplace = ''\n",
+        "normalise[0].pattern",
+        "no regular expression",
+    ),
+    (
+        "template",
+        GOOD + "[[normalise]]\npattern = 'a'\nreplace = '\\2'\n",
+        "normalise[0].replace",
+        "no template",
+    ),
+    ("entry", GOOD + "[[normalise]]\npattern = 'a'\n", "normalise[0].replace", "missing"),
+    ("syntax", "[workload\n", "syntax", "line 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS]
+)
+def test_a_fault_is_file_key_reason(tmp_path: Path, text: str, key: str, reason: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(WorkloadFileError) as caught:
+        load_file(path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: {key}: ")
+    assert reason in line
+    assert "\n" not in line
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ('stop = ["quit"]\nstop_signal = "SIGTERM"', "server.stop"),
+        ("", "server.stop"),
+        ('stop_signal = "SIGNONE"', "server.stop_signal"),
+    ],
+)
+def test_how_a_server_is_stopped_is_checked(tmp_path: Path, change: str, key: str) -> None:
+    text = with_line('kind = "server"')
+    text += SERVER.replace('stop = ["quit"]', change)
+    with pytest.raises(WorkloadFileError, match=key):
+        load_file(write(tmp_path, text))
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadFileError, match="No such file"):
+        load_file(tmp_path / "absent.toml")
+    (tmp_path / "x.toml").write_bytes(b"\xff")
+    with pytest.raises(WorkloadFileError, match="UTF-8"):
+        load_file(tmp_path / "x.toml")
+
+
+def test_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        load_folder(tmp_path / "absent")
+    with pytest.raises(UsageError, match="no workload file"):
+        load_folder(tmp_path)
+    write(tmp_path, GOOD.replace('"x"', '"b"'), "b.toml")
+    write(tmp_path, GOOD.replace('"x"', '"a"'), "a.toml")
+    assert [workload.name for workload in load_folder(tmp_path)] == ["a", "b"]
+
+
+def test_the_command_line_gives_one_line_and_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, GOOD.replace("seconds = 5", "seconds = []"))
+    assert cli.main(["smoke", "--file", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"liballoc smoke: {path}: limits.seconds: must be a number\n"
+    assert captured.out == ""
