@@ -37,7 +37,9 @@ const ours: Operators = .{
 };
 
 // In assembly, because the compiler resolves an `@extern` of a name that it exports itself to its
-// own function; here the linker fills in whichever definition comes first.
+// own function; here the linker fills in whichever definition comes first. The flag is here since
+// it is read by most calls and written once: nothing that is written may share its cache line, and
+// the optimiser drops the padding of a Zig variable.
 comptime {
     var rows: []const u8 = "";
     for (names) |name| rows = rows ++ " .quad " ++ name ++ "\n";
@@ -50,15 +52,28 @@ comptime {
         \\.size liballoc_operators_in_effect, 64
         \\liballoc_operators_in_effect:
         \\
-    ++ rows ++ ".text\n");
-}
-
-comptime {
+    ++ rows ++
+        \\.section .bss
+        \\.balign 64
+        \\.hidden liballoc_operators_are_ours
+        \\.globl liballoc_operators_are_ours
+        \\.type liballoc_operators_are_ours, %object
+        \\.size liballoc_operators_are_ours, 64
+        \\liballoc_operators_are_ours: .zero 64
+        \\.text
+        \\
+    );
     std.debug.assert(@sizeOf(Operators) == 64);
 }
 
 const in_effect: *const volatile Operators = @extern(*const volatile Operators, .{
     .name = "liballoc_operators_in_effect",
+    .visibility = .hidden,
+});
+
+/// Written by `look`, read by every form that has another below it.
+const known_ours = @extern(*std.atomic.Value(bool), .{
+    .name = "liballoc_operators_are_ours",
     .visibility = .hidden,
 });
 
@@ -81,14 +96,10 @@ fn scalarOf(comptime name: []const u8) ?[]const u8 {
     return null;
 }
 
-/// Read by most calls and written once: alone in its cache line.
-const Known = extern struct { ours: std.atomic.Value(bool), padding: [63]u8 };
-var known: Known align(64) = .{ .ours = .init(false), .padding = @splat(0) };
-
 /// False: some are replaced, or it is not known yet. Then `look` tells, and `replacement`.
 pub inline fn areOurs() bool {
     // monotonic: it guards nothing but what the loader wrote before any thread started.
-    return known.ours.load(.monotonic);
+    return known_ours.load(.monotonic);
 }
 
 /// Whether every operator that others are defined by is ours.
@@ -96,6 +107,6 @@ pub noinline fn look() bool {
     inline for (names) |name| {
         if (!isOurs(name)) return false;
     }
-    known.ours.store(true, .monotonic); // See areOurs.
+    known_ours.store(true, .monotonic); // See areOurs.
     return true;
 }

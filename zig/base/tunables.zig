@@ -37,6 +37,10 @@ pub const slab_blocks_max = 1024;
 pub const magazine_slots_start = 8;
 /// Slots a magazine may grow to: 128 costs 20-43 % more instructions on batch patterns.
 pub const magazine_slots_max = 2048;
+/// Refills and messages may also grow a magazine, up to this many slots: a thread that only
+/// allocates has no overflow that would. Every so many refills.
+pub const magazine_slots_easy = 64;
+pub const refills_per_growth = 8;
 /// Bytes of blocks one small magazine may hold.
 pub const magazine_bytes_max = 64 * kib;
 /// A magazine of a small class may always hold this many blocks, whatever their size.
@@ -48,9 +52,16 @@ pub const medium_magazine_slots_max = 1;
 pub const medium_frees_max = 4;
 /// A medium magazine gives its oldest run back after this many misses of any medium class.
 pub const medium_scan_period = 16;
-/// Blocks moved by one refill or one flush at most (a slow call moves at most 256).
+/// Blocks moved by one refill at most (a slow call moves at most 256).
 pub const refill_blocks_max = 64;
-pub const flush_blocks_max = 64;
+/// Blocks moved by one flush: at least the first (or half of a small magazine), for a large
+/// magazine this part (divisor), at most the last. What stays is moved down each time: with 64
+/// of 1024 that was a tenth of a loop over batches of 100,000 blocks.
+pub const flush_blocks_min = 64;
+pub const flush_share = 8;
+pub const flush_blocks_max = 256;
+/// How many blocks ahead of its turn a flush asks for a block's slab metadata.
+pub const flush_prefetch = 8;
 /// Occupancy buckets of partial slabs, fullest first.
 pub const slab_buckets = 4;
 

@@ -41,7 +41,9 @@ pub const Bin = extern struct {
     capacity: u16,
     /// Whether a refill happened since the last overflow: then an overflow may grow it.
     refilled: bool,
-    reserved: [5]u8,
+    /// Refills since the magazine last grew by them.
+    refills: u8,
+    reserved: [4]u8,
 
     pub inline fn isFull(bin: *const Bin) bool {
         return @intFromPtr(bin.top) >= @intFromPtr(bin.limit);

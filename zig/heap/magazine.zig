@@ -54,6 +54,11 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     return true;
 }
 
+/// Grows a magazine that is still small.
+pub fn growEasily(heap: *Heap, class: u32) bool {
+    return heap.bin(class).capacity < t.magazine_slots_easy - 1 and grow(heap, class);
+}
+
 /// How many blocks a refill asks for: half of a grown magazine, so that frees find room.
 fn wantedOf(bin: *const Bin) u32 {
     const capacity: u32 = bin.capacity;
@@ -78,6 +83,11 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
         return single[0];
     }
     bin.refilled = true;
+    bin.refills += 1;
+    if (bin.refills == t.refills_per_growth) {
+        bin.refills = 0;
+        _ = growEasily(heap, class);
+    }
     // Gathered apart: a handler's free may use the magazine meanwhile.
     var gathered: [t.refill_blocks_max]usize = undefined;
     const wanted = wantedOf(bin);
@@ -90,8 +100,9 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     base.compilerBarrier();
     bin.top += kept;
     for (gathered[1 .. got - kept]) |block| {
-        partial_slabs.put(heap, class, space.find(block).?, block);
+        partial_slabs.put(heap, class, space.placeOf(block).?, block);
     }
+    partial_slabs.countReturned(heap, class, got - 1 - kept);
     return gathered[0];
 }
 
@@ -143,8 +154,9 @@ pub noinline fn makeRoom(heap: *Heap, class: u32) void {
     bin.refilled = false;
     if (may_grow and grow(heap, class)) return;
     if (bin.capacity == 0) return; // No slots to be had: the caller sees that there is no room.
-    const half = (@as(u32, bin.capacity) + 1) / 2;
-    flush(heap, class, @min(half, t.flush_blocks_max));
+    const capacity: u32 = bin.capacity;
+    const share = @max(capacity / t.flush_share, t.flush_blocks_min);
+    flush(heap, class, @min((capacity + 1) / 2, share, t.flush_blocks_max));
 }
 
 /// Gives the oldest `blocks` of a magazine back to their slabs (at most flush_blocks_max).
@@ -160,16 +172,24 @@ pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
     bin.top -= leaving;
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
-    for (gone[0..leaving]) |block| putBack(heap, class, block);
+    const entry = heap.entryOf(class);
+    for (gone[0..leaving], 0..) |block, index| {
+        if (index + t.flush_prefetch < leaving) prefetchSlab(gone[index + t.flush_prefetch]);
+        putBack(heap, class, block, entry);
+    }
+    partial_slabs.countReturned(heap, class, leaving);
+}
+
+inline fn prefetchSlab(block: usize) void {
+    if (space.placeOf(block)) |place| @prefetch(place.slice, .{ .rw = .write });
 }
 
 /// One block to its slab's bits; the slice map still must say that it is this heap's.
-pub inline fn putBack(heap: *Heap, class: u32, block: usize) void {
-    const id = space.find(block) orelse os.report.misuse("free", block, "foreign pointer");
-    // monotonic: own entries; a thief changes only those of orphans.
-    const entry = space.entry(id).load(.monotonic);
-    if (entry != heap.entryOf(class)) os.report.misuse("free", block, "double free");
-    partial_slabs.put(heap, class, id, block);
+pub inline fn putBack(heap: *Heap, class: u32, block: usize, entry: u32) void {
+    const place = space.placeOf(block) orelse os.report.misuse("free", block, "foreign pointer");
+    // Own entries: a thief changes only those of orphans.
+    if (place.entry != entry) os.report.misuse("free", block, "double free");
+    partial_slabs.put(heap, class, place, block);
 }
 
 /// Empties every magazine (medium runs excepted). For exit and trim.

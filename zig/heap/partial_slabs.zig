@@ -12,6 +12,7 @@ const size_class = base.size_class;
 const slice = region.space.slice;
 const Slice = region.Slice;
 const SliceId = region.SliceId;
+const Place = region.space.Place;
 const Heap = @import("heap.zig").Heap;
 
 /// The last bucket has no upper bound.
@@ -75,22 +76,31 @@ pub fn setCurrent(heap: *Heap, class: u32, id: SliceId) void {
     heap.current[class] = id;
 }
 
-/// Marks one block of this heap free. Aborts on a double free or an address within a block.
-pub inline fn put(heap: *Heap, class: u32, id: SliceId, address: usize) void {
-    const head = slabs.headOf(id);
-    slabs.put(head, address) catch |reason| report(address, reason);
-    heap.small.blocks_returned += 1;
-    heap.small.bytes_returned += size_class.sizes[class];
-    const slab = slice(head);
+/// The statistics of `put`, for as many blocks as were put.
+pub fn countReturned(heap: *Heap, class: u32, blocks: u32) void {
+    heap.small.blocks_returned += blocks;
+    heap.small.bytes_returned += @as(u64, blocks) * size_class.sizes[class];
+}
+
+/// Marks one block of this heap free. Aborts on a double free or an address within a block. The
+/// caller counts it (`countReturned`).
+pub inline fn put(heap: *Heap, class: u32, place: Place, address: usize) void {
+    const spot = slabs.spotOf(place.slice, address);
+    slabs.put(spot, class) catch |reason| report(address, reason);
+    const slab = spot.slab;
     if (slab.slab_state == .current) return;
-    if (slab.slab_state == .full) {
-        insert(heap, class, head, 0);
-    } else if (slab.free_count >= slab.threshold) {
-        const next = slab.bucket + 1;
-        remove(heap, class, head);
-        insert(heap, class, head, @min(next, t.slab_buckets - 1));
-    }
+    const head = place.id - spot.back;
+    if (slab.slab_state == .full or slab.free_count >= slab.threshold) promote(heap, class, head);
     if (slab.free_count == slab.block_count) becameEmpty(heap, class, head);
+}
+
+/// A slab that was full, or is emptier than its bucket says.
+noinline fn promote(heap: *Heap, class: u32, id: SliceId) void {
+    const slab = slice(id);
+    if (slab.slab_state == .full) return insert(heap, class, id, 0);
+    const next = slab.bucket + 1;
+    remove(heap, class, id);
+    insert(heap, class, id, @min(next, t.slab_buckets - 1));
 }
 
 pub fn report(address: usize, reason: slabs.PutError) noreturn {
@@ -103,7 +113,7 @@ pub fn report(address: usize, reason: slabs.PutError) noreturn {
 
 /// An empty slab is kept only as the class's last free capacity (or the next refill would cut it
 /// again), and only by a living thread.
-fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
+noinline fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
     const slab = slice(id);
     const orphan = heap.state.load(.monotonic) == .orphan; // Stable under the lock.
     const large = size_class.geometry[class].slices > keep_slices_max;

@@ -88,11 +88,10 @@ fn withoutMessage(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     const owner = registry.get(heaps.ownerOfEntry(entry)) orelse return;
     const mine = owner == heap or !owner.lock.tryAcquire(heap.id);
     if (mine) return park(heap, pointer);
-    const id = space.find(pointer).?;
-    // monotonic: stable under the owner's lock.
-    const now = space.entry(id).load(.monotonic);
-    if (now == entry) {
-        partial_slabs.put(owner, heaps.classOfEntry(entry), id, pointer);
+    const place = space.placeOf(pointer).?;
+    if (place.entry == entry) { // Stable under the owner's lock.
+        partial_slabs.put(owner, heaps.classOfEntry(entry), place, pointer);
+        partial_slabs.countReturned(owner, heaps.classOfEntry(entry), 1);
     } else park(heap, pointer);
     if (help == .allowed) releaseHelped(owner, heap) else owner.lock.release();
 }
@@ -171,15 +170,14 @@ pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazi
 }
 
 inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines: bool) void {
-    const id = space.find(block).?;
-    // monotonic: of target's slabs stable under its lock; of others a hint for the forward.
-    const entry = space.entry(id).load(.monotonic);
-    const bin_offset = entry ^ target.tag;
-    if (bin_offset > heaps.bin_offset_mask) return forward(helper, block, entry);
+    // Its entry is stable under the lock if the slab is target's; else a hint for the forward.
+    const place = space.placeOf(block).?;
+    const bin_offset = place.entry ^ target.tag;
+    if (bin_offset > heaps.bin_offset_mask) return forward(helper, block, place.entry);
     const class = bin_offset / @sizeOf(heaps.Bin);
     if (to_magazines) {
         const bin = target.bin(class);
-        if (!bin.isFull()) {
+        if (!bin.isFull() or (bin.capacity > 0 and magazine.growEasily(target, class))) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();
@@ -187,7 +185,8 @@ inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines:
             return;
         }
     }
-    partial_slabs.put(target, class, id, block);
+    partial_slabs.put(target, class, place, block);
+    partial_slabs.countReturned(target, class, 1);
 }
 
 fn forward(helper: *Heap, block: usize, entry: u32) void {

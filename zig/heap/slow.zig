@@ -255,7 +255,8 @@ fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function:
         // Not even memory for slots: straight into the bits.
         heap.lock.acquire(heap.id);
         defer heap.lock.release();
-        return magazine.putBack(heap, class, pointer);
+        magazine.putBack(heap, class, pointer, entry);
+        return partial_slabs.countReturned(heap, class, 1);
     }
     bin.top[0] = pointer;
     base.compilerBarrier();

@@ -98,6 +98,23 @@ pub inline fn find(pointer: usize) ?SliceId {
     return findFurther(pointer);
 }
 
+/// What the map and the metadata say of an address, looked up once.
+pub const Place = struct { id: SliceId, entry: u32, slice: *Slice };
+
+/// Like `find`, for loops over blocks. The entry is loaded monotonic: see `Entry`.
+pub inline fn placeOf(pointer: usize) ?Place {
+    const index = (pointer -% hot.address) >> t.slice_shift;
+    if (index >= hot.limit_units.load(.monotonic) >> units_per_slice_shift) {
+        const id = findFurther(pointer) orelse return null;
+        return .{ .id = id, .entry = entry(id).load(.monotonic), .slice = slice(id) };
+    }
+    return .{
+        .id = @intCast(index),
+        .entry = hot.map[index].load(.monotonic),
+        .slice = &hot.slices[index],
+    };
+}
+
 fn findFurther(pointer: usize) ?SliceId {
     @branchHint(.cold);
     const known = region_count.load(.acquire);

@@ -126,12 +126,26 @@ pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
 
 pub const PutError = error{ DoubleFree, InteriorPointer };
 
+/// Where an address lies in its slab: the first slice's metadata and the offset in bytes.
+pub const Spot = struct { slab: *Slice, offset: u32, back: u32 };
+
+/// Slices lie on multiples of their size, and their metadata side by side.
+pub inline fn spotOf(slice: *Slice, address: usize) Spot {
+    const back = slice.back;
+    return .{
+        .slab = @ptrFromInt(@intFromPtr(slice) - @as(usize, back) * @sizeOf(Slice)),
+        .offset = @as(u32, @truncate(address & (t.slice_size - 1))) + (back << t.slice_shift),
+        .back = back,
+    };
+}
+
 /// Marks one block free. Exact: an address that is no block's start, a block that is free
-/// already and one that was never handed out are refused, and nothing changes.
-pub inline fn put(id: SliceId, address: usize) PutError!void {
-    const slab = space.slice(id);
-    const offset: u32 = @truncate(address -% space.address(id));
-    const class = slab.class;
+/// already and one that was never handed out are refused, and nothing changes. `class` is the
+/// slab's: callers in loops know it, and its constants stay in registers.
+pub inline fn put(spot: Spot, class: u32) PutError!void {
+    const slab = spot.slab;
+    const offset = spot.offset;
+    assert(slab.class == class);
     const block: u32 = @truncate(@as(u64, offset) * size_class.geometry[class].reciprocal >> 32);
     if (block * size_class.sizes[class] != offset) return error.InteriorPointer;
     // Also blocks past the last whole one.
@@ -176,6 +190,11 @@ pub fn check(id: SliceId) void {
     assert(slab.free_count == set_bits + (slab.block_count - slab.fresh));
 }
 
+fn putAt(address: usize) PutError!void {
+    const spot = spotOf(space.placeOf(address).?.slice, address);
+    return put(spot, spot.slab.class);
+}
+
 fn prepare() !void {
     if (space.count() == 0) {
         region.arena.add(space.reserveNext(true) orelse return error.OutOfMemory, 1);
@@ -203,9 +222,9 @@ test "slab: every class, take all, put in random order, take again" {
             for (slots[0..blocks], 0..) |address, n| {
                 try std.testing.expectEqual(address, blockStart(id, address).?);
                 try std.testing.expect(!isFree(id, address));
-                try put(headOf(space.find(address).?), address);
+                try putAt(address);
                 try std.testing.expect(isFree(id, address));
-                if (n % 97 == 0) try std.testing.expectError(error.DoubleFree, put(id, address));
+                if (n % 97 == 0) try std.testing.expectError(error.DoubleFree, putAt(address));
             }
             check(id);
         }
@@ -223,10 +242,10 @@ test "slab: no block twice, none outside, interior pointers refused" {
     for (slots, 0..) |address, index| {
         try std.testing.expectEqual(space.address(id) + index * 48, address);
     }
-    try std.testing.expectError(error.InteriorPointer, put(id, slots[3] + 16));
+    try std.testing.expectError(error.InteriorPointer, putAt(slots[3] + 16));
     // Never handed out.
-    try std.testing.expectError(error.InteriorPointer, put(id, slots[9] + 48));
-    for (slots) |address| try put(id, address);
+    try std.testing.expectError(error.InteriorPointer, putAt(slots[9] + 48));
+    for (slots) |address| try putAt(address);
     destroy(id, 1);
 }
 
