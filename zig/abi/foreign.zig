@@ -8,6 +8,7 @@ const malloc_file = @import("malloc.zig");
 
 const Free = fn (?*anyopaque) callconv(.c) void;
 const Realloc = fn (?*anyopaque, usize) callconv(.c) ?*anyopaque;
+const usableSizeOwn = &malloc_file.usableSize;
 const UsableSize = fn (?*anyopaque) callconv(.c) usize;
 
 /// Foreign pointers seen, a statistic.
@@ -43,8 +44,8 @@ pub noinline fn free(address: usize) void {
 }
 
 fn refuse(function: []const u8, address: usize) noreturn {
-    const misaligned = address % 16 != 0;
-    os.report.misuse(function, address, if (misaligned) "misaligned pointer" else "foreign pointer");
+    const reason = if (address % 16 != 0) "misaligned pointer" else "foreign pointer";
+    os.report.misuse(function, address, reason);
 }
 
 pub noinline fn realloc(address: usize, size: usize) ?*anyopaque {
@@ -68,7 +69,7 @@ pub noinline fn usableSize(address: usize) usize {
     switch (options.foreign) {
         .ignore => return 0,
         .abort => {},
-        .forward => if (next(UsableSize, "malloc_usable_size", &malloc_file.usableSize)) |function| {
+        .forward => if (next(UsableSize, "malloc_usable_size", usableSizeOwn)) |function| {
             return function(@ptrFromInt(address));
         },
     }

@@ -85,8 +85,8 @@ pub fn load() void {
 fn loadFile() void {
     var path_buffer: [512]u8 = undefined;
     const program = os.machine.executable(path_buffer[0..256]);
-    const name = if (std.mem.findScalarLast(u8, program, '/')) |slash| program[slash + 1 ..] else "";
-    if (name.len == 0) return;
+    const slash = std.mem.findScalarLast(u8, program, '/') orelse return;
+    const name = program[slash + 1 ..];
     var path: [512:0]u8 = @splat(0);
     var text: base.Text = .{ .buffer = &path };
     text.string("/etc/liballoc/");

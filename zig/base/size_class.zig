@@ -75,11 +75,12 @@ fn geometryOf(comptime class: u32) Geometry {
         .message_cost = size,
     };
     const slices = slabSlices(size);
+    const slots = @max(t.magazine_bytes_max / size, t.magazine_slots_min);
     return .{
         .slices = slices,
         .blocks = @min(slices * t.slice_size / size, t.slab_blocks_max),
         .reciprocal = @intCast((@as(u64, 1 << 32) + size - 1) / size),
-        .slots_max = @min(@max(t.magazine_bytes_max / size, t.magazine_slots_min), t.magazine_slots_max),
+        .slots_max = @min(slots, t.magazine_slots_max),
         .message_cost = @max(size, t.message_bytes_max / t.message_blocks_max),
     };
 }

@@ -28,7 +28,8 @@ pub fn alloc(size: usize, alignment: usize) ?usize {
     while (true) {
         const word = fill.load(.acquire);
         const old: Fill = @bitCast(word);
-        const block = std.mem.alignForward(usize, start + old.used + header_size, @max(alignment, 16));
+        const first = start + old.used + header_size;
+        const block = std.mem.alignForward(usize, first, @max(alignment, 16));
         const end = std.mem.alignForward(usize, block - start + size, 16);
         if (end > buffer.len) return null;
         const new: Fill = .{ .used = @intCast(end), .live = old.live + 1 };

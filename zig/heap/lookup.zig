@@ -69,7 +69,9 @@ pub fn checkBlock(function: []const u8, pointer: usize, id: region.SliceId, entr
         space.address(id)
     else
         slabs.blockStart(head, pointer);
-    if (start == null or start.? != pointer) os.report.misuse(function, pointer, "interior pointer");
+    if (start == null or start.? != pointer) {
+        os.report.misuse(function, pointer, "interior pointer");
+    }
     if (class <= size_class.small_count and slabs.isFree(head, pointer)) {
         os.report.misuse(function, pointer, "double free");
     }

@@ -51,9 +51,16 @@ pub const Hot = extern struct {
     limit_units: std.atomic.Value(usize) = .init(0),
     map: [*]Entry = undefined,
     slices: [*]Slice = undefined,
+    // Neighbouring lines are fetched in pairs: nothing that is written often may follow.
+    padding: [96]u8 = @splat(0),
 };
 
-pub var hot: Hot align(64) = .{};
+pub var hot: Hot align(128) = .{};
+comptime {
+    // A symbol, or the optimiser splits the structure and puts the run allocator's counters into
+    // the line that every free reads.
+    @export(&hot, .{ .name = "liballoc_hot", .visibility = .hidden });
+}
 var regions: [t.regions_max]Region = undefined;
 /// Regions published. Written under the run lock with release after the region's fields; pairs
 /// with the acquire load in `find`.
@@ -329,7 +336,7 @@ pub fn committedBytes() usize {
 comptime {
     assert(slices_step * @sizeOf(Slice) % guard_size == 0);
     assert(map_step * @sizeOf(Entry) % guard_size == 0);
-    assert(@sizeOf(Hot) == 32);
+    assert(@sizeOf(Hot) == 128);
 }
 
 test "find: total for any value" {

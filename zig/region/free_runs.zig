@@ -42,8 +42,14 @@ pub const FreeRuns = struct {
     youngest: SliceId = 0,
     dirty_slices: u32 = 0,
 
-    /// Puts a run into the lists, merged with equal neighbours. Its time of death is `now_ms`.
-    pub noinline fn put(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now_ms: u32) void {
+    /// Puts a run into the lists, merged with equal neighbours. Its time of death is `now`, in ms.
+    pub noinline fn put(
+        runs: *FreeRuns,
+        first: SliceId,
+        length: u32,
+        state: RunState,
+        now: u32,
+    ) void {
         assert(length > 0);
         var start = first;
         var total = length;
@@ -63,11 +69,17 @@ pub const FreeRuns = struct {
         }
         slice(first).run_state = .none;
         slice(first + length - 1).run_state = .none;
-        runs.insert(start, total, state, now_ms);
+        runs.insert(start, total, state, now);
     }
 
     /// Puts a run into the lists as it is. Its neighbours are known to differ.
-    pub noinline fn insert(runs: *FreeRuns, first: SliceId, length: u32, state: RunState, now: u32) void {
+    pub noinline fn insert(
+        runs: *FreeRuns,
+        first: SliceId,
+        length: u32,
+        state: RunState,
+        now: u32,
+    ) void {
         const head = slice(first);
         const tail = slice(first + length - 1);
         head.back = 0;

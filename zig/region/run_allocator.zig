@@ -46,7 +46,8 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     const run = take(padded, holder) orelse return null;
     const bytes = @as(usize, alignment) << t.slice_shift;
     const address = space.address(run.first);
-    const skip: u32 = @intCast((std.mem.alignForward(usize, address, bytes) - address) >> t.slice_shift);
+    const lead = std.mem.alignForward(usize, address, bytes) - address;
+    const skip: u32 = @intCast(lead >> t.slice_shift);
     const first = run.first + skip;
     markUsed(first, length);
     const state: RunState = if (run.zero) .clean else .dirty;

@@ -49,7 +49,8 @@ test "run allocator: random operations against a model" {
             const got = if (aligned) runs.allocAligned(length, 64, 1) else runs.alloc(length, 1);
             const run = got orelse return error.OutOfMemory;
             if (aligned) {
-                try std.testing.expectEqual(@as(usize, 0), space.address(run.first) % (64 * t.slice_size));
+                const address = space.address(run.first);
+                try std.testing.expectEqual(@as(usize, 0), address % (64 * t.slice_size));
             }
             try expectZero(run, length);
             held[count] = .{ .first = run.first, .length = length, .mark = random.int(u8) | 1 };
@@ -59,8 +60,9 @@ test "run allocator: random operations against a model" {
         } else if (count > 0) {
             const index = random.uintLessThan(usize, count);
             try expectPainted(held[index]);
-            if (random.int(u8) < 60 and runs.resize(held[index].first, held[index].length, length, 1)) {
-                sum = sum - held[index].length + length;
+            const old = held[index];
+            if (random.int(u8) < 60 and runs.resize(old.first, old.length, length, 1)) {
+                sum = sum - old.length + length;
                 held[index].length = length;
                 paint(held[index]);
                 continue;
