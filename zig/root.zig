@@ -14,7 +14,7 @@ fn onPanic(message: []const u8, return_address: ?usize) noreturn {
 }
 
 comptime {
-    for (abi.table) |row| @export(row[1], .{ .name = row[0] });
+    for (abi.table) |row| @export(abi.log.wrap(row[0], row[1]), .{ .name = row[0] });
     for (abi.operators) |row| @export(row[1], .{ .name = row[0], .linkage = .weak });
 }
 

@@ -174,3 +174,16 @@ def test_ignored_in_set_uid_programs(
     secure.chmod(0o4755)
     assert outcome_of(secure, 0).stderr == ""
     assert len(lines_of(stats)) == 1
+
+
+def test_log_writes_a_line_per_call(native: Native, preloaded: Subject, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    outcome = run(native, preloaded, f"log:{log}")
+    assert outcome.status == 0
+    if preloaded.name == "release":
+        assert "debug library" in outcome.stderr
+        assert not log.exists()
+        return
+    lines = log.read_text().splitlines()
+    assert any(line.startswith("malloc(") and " = 0x" in line for line in lines)
+    assert any(line.startswith("free(0x") for line in lines)

@@ -4,6 +4,7 @@ const alloc_h = @import("alloc_h.zig");
 const cxx_delete = @import("cxx_delete.zig");
 const cxx_new = @import("cxx_new.zig");
 const introspect = @import("introspect.zig");
+pub const log = @import("log.zig");
 const malloc = @import("malloc.zig");
 const realloc = @import("realloc.zig");
 pub const options = @import("options.zig");
@@ -54,6 +55,7 @@ pub const table = .{
     .{ "alloc_usable_size", &malloc.usableSize },
     .{ "alloc_stats", &alloc_h.allocStats },
     .{ "alloc_stats_json", &alloc_h.allocStatsJson },
+    .{ "alloc_config", &alloc_h.allocConfig },
 };
 
 /// Exported weakly: a program that defines some of them itself links with the archive.
@@ -82,6 +84,7 @@ pub const operators = .{
 
 test {
     _ = @import("cxx_guard.zig");
+    _ = log;
     _ = options;
     _ = statistics;
     _ = introspect;

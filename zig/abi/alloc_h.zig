@@ -2,6 +2,8 @@
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
+const malloc_file = @import("malloc.zig");
+const options = @import("options.zig");
 const statistics = @import("statistics.zig");
 
 /// alloc_stats_t. Grows at its end only; the caller says how much of it it knows.
@@ -36,6 +38,15 @@ pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
     // A caller from the future knows more than we: it reads zeros.
     @memset(target[known..size], 0);
     return 0;
+}
+
+/// Options at run time, in the words of ALLOC_CONF. 0; -1 with errno EINVAL when one of them was
+/// not understood (the others hold).
+pub fn allocConfig(text: ?[*:0]const u8) callconv(.c) c_int {
+    const words = text orelse return invalid();
+    // Whatever the environment says is read first, or it would come later and win.
+    malloc_file.free(malloc_file.malloc(1));
+    return if (options.parse(std.mem.span(words))) 0 else invalid();
 }
 
 fn invalid() c_int {

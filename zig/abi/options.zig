@@ -9,6 +9,7 @@ const base = @import("base");
 const os = @import("os");
 const region = @import("region");
 const heap = @import("heap");
+const log = @import("log.zig");
 const t = base.tunables;
 
 pub const Foreign = enum { forward, abort, ignore };
@@ -44,6 +45,13 @@ pub const all = [_]Option{
         .apply = setLevel,
     },
     .{
+        .name = "log",
+        .type = "file",
+        .default = "",
+        .doc = "debug library only: append a line per call of the malloc family",
+        .apply = setLogFile,
+    },
+    .{
         .name = "mmap_threshold",
         .type = "bytes",
         .default = "32m",
@@ -68,8 +76,9 @@ pub const all = [_]Option{
 
 pub var foreign: Foreign = .forward;
 pub var level: u8 = 0;
+pub const path_max = 256;
 /// Zero-terminated; empty: none.
-pub var stats_file: [256:0]u8 = @splat(0);
+pub var stats_file: [path_max:0]u8 = @splat(0);
 
 const file_size_max = 4096;
 const warning_size_max = 200;
@@ -79,7 +88,7 @@ pub fn load() void {
     if (os.machine.secure()) return;
     loadFile();
     var buffer: [16 * 1024]u8 = undefined;
-    if (os.machine.environment("ALLOC_CONF", &buffer)) |text| parse(text);
+    if (os.machine.environment("ALLOC_CONF", &buffer)) |text| _ = parse(text);
 }
 
 fn loadFile() void {
@@ -93,30 +102,35 @@ fn loadFile() void {
     text.string(name);
     text.string(".conf");
     var buffer: [file_size_max]u8 = undefined;
-    if (os.machine.readFile(&path, &buffer)) |contents| parse(contents);
+    if (os.machine.readFile(&path, &buffer)) |contents| _ = parse(contents);
 }
 
-/// `key:value` pairs separated by commas or line ends.
-pub fn parse(text: []const u8) void {
+/// `key:value` pairs separated by commas or line ends. Whether all were understood.
+pub fn parse(text: []const u8) bool {
+    var understood = true;
     var pairs = std.mem.tokenizeAny(u8, text, ",\n");
     while (pairs.next()) |pair| {
         const trimmed = std.mem.trim(u8, pair, " \t\r");
         if (trimmed.len == 0 or trimmed[0] == '#') continue;
         const colon = std.mem.findScalar(u8, trimmed, ':') orelse {
             warn("option without a value: ", trimmed);
+            understood = false;
             continue;
         };
-        set(trimmed[0..colon], trimmed[colon + 1 ..]);
+        if (!set(trimmed[0..colon], trimmed[colon + 1 ..])) understood = false;
     }
+    return understood;
 }
 
-fn set(name: []const u8, value: []const u8) void {
+fn set(name: []const u8, value: []const u8) bool {
     for (all) |option| {
         if (!std.mem.eql(u8, option.name, name)) continue;
-        if (!option.apply(value)) warn("bad value for option ", name);
-        return;
+        if (option.apply(value)) return true;
+        warn("bad value for option ", name);
+        return false;
     }
     warn("unknown option: ", name);
+    return false;
 }
 
 fn warn(message: []const u8, subject: []const u8) void {
@@ -164,14 +178,26 @@ fn setHugePages(value: []const u8) bool {
 }
 
 fn setStatsFile(value: []const u8) bool {
-    if (value.len == 0 or value.len > stats_file.len) return false;
-    stats_file = @splat(0);
-    @memcpy(stats_file[0..value.len], value);
+    return setPath(&stats_file, value);
+}
+
+fn setLogFile(value: []const u8) bool {
+    if (!log.available) {
+        os.report.warn("option log needs the debug library");
+        return true;
+    }
+    return setPath(&log.file, value);
+}
+
+fn setPath(path: *[path_max:0]u8, value: []const u8) bool {
+    if (value.len == 0 or value.len > path_max) return false;
+    path.* = @splat(0);
+    @memcpy(path[0..value.len], value);
     return true;
 }
 
 test "options: values, and what is refused" {
-    parse("decay_ms:250, foreign:abort,\nmmap_threshold:64m");
+    try std.testing.expect(parse("decay_ms:250, foreign:abort,\nmmap_threshold:64m"));
     try std.testing.expectEqual(@as(i64, 250), region.purge.decay_ms);
     try std.testing.expectEqual(Foreign.abort, foreign);
     try std.testing.expectEqual(@as(usize, 64 << 20), heap.slow.mmap_threshold);
@@ -180,5 +206,5 @@ test "options: values, and what is refused" {
     try std.testing.expect(!setForeign("perhaps"));
     try std.testing.expect(!setStatsFile(""));
     try std.testing.expect(!setDecay("99999999999"));
-    parse("decay_ms:100,foreign:forward,mmap_threshold:32m");
+    try std.testing.expect(parse("decay_ms:100,foreign:forward,mmap_threshold:32m"));
 }

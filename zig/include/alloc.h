@@ -56,6 +56,11 @@ int alloc_stats(alloc_stats_t *out, size_t size);
  * terminating zero, returns the length the whole text needs. */
 int alloc_stats_json(char *buffer, size_t size);
 
+/* Sets options at run time, in the words of ALLOC_CONF ("decay_ms:500,thp:never"). 0; -1 with
+ * errno EINVAL and a line on stderr when one was not understood; the others hold. Call it before
+ * other threads allocate: an option is a plain variable. */
+int alloc_config(const char *options);
+
 #ifdef __cplusplus
 }
 #endif

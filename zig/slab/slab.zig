@@ -118,8 +118,8 @@ pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
         taken += 1;
         address += size;
     }
-    slab.fresh += @intCast(fresh_blocks);
-    slab.free_count -= @intCast(taken);
+    narrow(&slab.fresh).* += @intCast(fresh_blocks);
+    narrow(&slab.free_count).* -= @intCast(taken);
     if (base.asserts.enabled) check(id);
     return taken;
 }
@@ -156,7 +156,14 @@ pub inline fn put(spot: Spot, class: u32) PutError!void {
     if (words[word] & bit != 0) return error.DoubleFree;
     words[word] |= bit;
     if (word < slab.hint) slab.hint = @intCast(word);
-    slab.free_count += 1;
+    narrow(&slab.free_count).* += 1;
+}
+
+/// A counter that is stored and loaded again soon. Volatile: else LLVM makes the load of `+=` 32
+/// bits wide where the field is 4-byte aligned, and a load wider than the last store to its bytes
+/// waits until that store has left the core: 3 ns of a put's 6.
+inline fn narrow(counter: *u16) *volatile u16 {
+    return counter;
 }
 
 /// The start of the block an address lies in; null past the last one. For checks and reports.

@@ -1,6 +1,8 @@
 /* alloc.h: the prefixed API as the header declares it, its statistics, and the same as JSON. */
 #include "alloc.h"
 
+#include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 
 #include "memory.h"
@@ -14,6 +16,7 @@
 #pragma weak alloc_usable_size
 #pragma weak alloc_stats
 #pragma weak alloc_stats_json
+#pragma weak alloc_config
 
 static alloc_stats_t stats(void) {
     alloc_stats_t now;
@@ -138,4 +141,24 @@ OURS(stats_as_json) {
     CHECK(alloc_stats_json(little, 5) > 5, "the length that was needed");
     CHECK(little[4] == 0 && little[5] == 0x5a, "the end of a short buffer");
     if (write(1, text, (size_t)length) != length) _exit(9);
+}
+
+/* An option set by the program itself; NULL is refused. */
+OURS(config_at_run_time) {
+    CHECK(alloc_config("mmap_threshold:4m") == 0, "a known option");
+    size_t before = mallinfo2().hblks;
+    void *block = alloc_malloc(5 * MIB);
+    CHECK(mallinfo2().hblks == before + 1, "no mapping of its own");
+    alloc_free(block);
+    errno = 0;
+    CHECK(alloc_config(NULL) == -1 && errno == EINVAL, "NULL");
+}
+
+OURS(config_refuses_unknown_words) {
+    errno = 0;
+    CHECK(alloc_config("no_such_key:1,mmap_threshold:4m") == -1 && errno == EINVAL, "unknown");
+    void *block = alloc_malloc(5 * MIB);
+    CHECK(mallinfo2().hblks == 1, "the option beside it holds");
+    alloc_free(block);
+    _exit(0); /* the warning on stderr is asked for in test_abi_conf */
 }
