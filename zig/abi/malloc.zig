@@ -52,17 +52,16 @@ pub fn calloc(count: usize, size: usize) callconv(.c) ?*anyopaque {
     const total, const overflow = @mulWithOverflow(count, size);
     if (overflow != 0) return outOfMemory();
     if (total > t.small_size_max) return callocBig(total);
-    const bytes: [*]u8 = @ptrFromInt(heap.allocate(total) orelse return outOfMemory());
-    @memset(bytes[0..total], 0);
-    return bytes;
+    const block = heap.allocate(total) orelse return outOfMemory();
+    base.bulk.zero(block, total);
+    return @ptrFromInt(block);
 }
 
 /// Fresh memory is known to be zero; memory of a magazine is not.
 noinline fn callocBig(size: usize) ?*anyopaque {
     const block = heap.slow.allocateZeroed(size) orelse return outOfMemory();
-    const bytes: [*]u8 = @ptrFromInt(block.address);
-    if (!block.zero) @memset(bytes[0..size], 0);
-    return bytes;
+    if (!block.zero) base.bulk.zero(block.address, size);
+    return @ptrFromInt(block.address);
 }
 
 pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {

@@ -56,11 +56,9 @@ fn resizeBig(address: usize, usable: usize, size: usize) ?usize {
 }
 
 fn moved(address: usize, block: usize, size: usize) ?*anyopaque {
-    const source: [*]const u8 = @ptrFromInt(address);
-    const target: [*]u8 = @ptrFromInt(block);
-    @memcpy(target[0..size], source[0..size]);
+    base.bulk.copy(block, address, size);
     if (!heap.slow.free(address, "realloc")) unreachable; // It had a usable size.
-    return target;
+    return @ptrFromInt(block);
 }
 
 /// Not a live block of ours: foreign, or misuse.

@@ -5,6 +5,7 @@ pub const asserts = @import("assert.zig");
 pub const assert = asserts.assert;
 pub const assertHardened = asserts.assertHardened;
 pub const assertExpensive = asserts.assertExpensive;
+pub const bulk = @import("bulk.zig");
 pub const size_class = @import("size_class.zig");
 pub const tunables = @import("tunables.zig");
 pub const text = @import("text.zig");
@@ -18,6 +19,7 @@ pub inline fn compilerBarrier() void {
 
 test {
     _ = asserts;
+    _ = bulk;
     _ = size_class;
     _ = tunables;
     _ = text;

@@ -55,9 +55,25 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
 }
 
 /// Grows a magazine that is still small.
-pub fn growEasily(heap: *Heap, class: u32) bool {
+fn growEasily(heap: *Heap, class: u32) bool {
     return heap.bin(class).capacity < t.magazine_slots_easy - 1 and grow(heap, class);
 }
+
+/// Makes room for what arrives in messages; only in a magazine that is in use.
+pub inline fn growForDrain(heap: *Heap, class: u32) bool {
+    const capacity = heap.bin(class).capacity;
+    if (capacity == 0 or capacity >= drained_max[class]) return false;
+    return grow(heap, class);
+}
+
+/// Blocks up to which a drain grows a magazine.
+const drained_max: [size_class.small_count + 1]u16 = blk: {
+    var table: [size_class.small_count + 1]u16 = undefined;
+    for (&table, size_class.geometry[0..table.len]) |*most, g| {
+        most.* = @min(g.slots_max, t.magazine_slots_drained - 1);
+    }
+    break :blk table;
+};
 
 /// How many blocks a refill asks for: half of a grown magazine, so that frees find room.
 fn wantedOf(bin: *const Bin) u32 {
@@ -100,7 +116,7 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     base.compilerBarrier();
     bin.top += kept;
     for (gathered[1 .. got - kept]) |block| {
-        partial_slabs.put(heap, class, space.placeOf(block).?, block);
+        partial_slabs.put(heap, .of(class), space.placeOf(block).?, block);
     }
     partial_slabs.countReturned(heap, class, got - 1 - kept);
     return gathered[0];
@@ -173,23 +189,22 @@ pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
     const entry = heap.entryOf(class);
-    for (gone[0..leaving], 0..) |block, index| {
-        if (index + t.flush_prefetch < leaving) prefetchSlab(gone[index + t.flush_prefetch]);
-        putBack(heap, class, block, entry);
+    putBack(heap, class, gone[0..leaving], entry);
+}
+
+/// Blocks of one class to their slabs' bits; the slice map still must say that they are this
+/// heap's. Under the lock.
+pub inline fn putBack(heap: *Heap, class: u32, blocks: []const usize, entry: u32) void {
+    const finder: slabs.Finder = .init();
+    const shape: slabs.Shape = .of(class);
+    for (blocks) |block| {
+        const place = finder.find(block) orelse
+            os.report.misuse("free", block, "foreign pointer");
+        // Own entries: a thief changes only those of orphans.
+        if (place.entry != entry) os.report.misuse("free", block, "double free");
+        partial_slabs.put(heap, shape, place, block);
     }
-    partial_slabs.countReturned(heap, class, leaving);
-}
-
-inline fn prefetchSlab(block: usize) void {
-    if (space.placeOf(block)) |place| @prefetch(place.slice, .{ .rw = .write });
-}
-
-/// One block to its slab's bits; the slice map still must say that it is this heap's.
-pub inline fn putBack(heap: *Heap, class: u32, block: usize, entry: u32) void {
-    const place = space.placeOf(block) orelse os.report.misuse("free", block, "foreign pointer");
-    // Own entries: a thief changes only those of orphans.
-    if (place.entry != entry) os.report.misuse("free", block, "double free");
-    partial_slabs.put(heap, class, place, block);
+    partial_slabs.countReturned(heap, class, @intCast(blocks.len));
 }
 
 /// Empties every magazine (medium runs excepted). For exit and trim.

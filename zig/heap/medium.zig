@@ -18,7 +18,7 @@ pub const Block = struct { address: usize, zero: bool };
 pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
     assert(class > size_class.small_count);
     heap.medium_frees = 0;
-    open(heap.bin(class));
+    open(heap, class);
     heap.medium_ticks +%= 1;
     if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
     const slices = size_class.geometry[class].slices;
@@ -31,12 +31,13 @@ pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
     return .{ .address = space.address(run.first), .zero = run.zero };
 }
 
-/// Puts a run into its magazine, or gives the oldest one of the magazine back for it.
+/// Puts a run into its magazine if it is open, and gives the oldest one back for it.
 pub noinline fn push(heap: *Heap, class: u32, address: usize) void {
     const bin = heap.bin(class);
-    if (bin.isFull() and !magazine.grow(heap, class)) {
+    if (bin.isFull()) {
         heap.medium_frees += 1;
         if (heap.medium_frees == t.medium_frees_max) close(heap);
+        // Closed, or never opened.
         if (bin.limit == bin.base) return giveBack(heap, class, address);
         const oldest = bin.base[0];
         const filled = magazine.count(bin);
@@ -51,7 +52,7 @@ pub noinline fn push(heap: *Heap, class: u32, address: usize) void {
 }
 
 /// A closed magazine is empty and full: frees pass it by. The next allocation that misses opens
-/// it again.
+/// it again: a thread that only frees keeps no run.
 fn close(heap: *Heap) void {
     releaseAll(heap);
     for (size_class.small_count + 1..size_class.count) |class| {
@@ -60,8 +61,12 @@ fn close(heap: *Heap) void {
     }
 }
 
-fn open(bin: *heaps.Bin) void {
-    if (bin.capacity != 0) bin.limit = bin.base + bin.capacity;
+fn open(heap: *Heap, class: u32) void {
+    const bin = heap.bin(class);
+    if (bin.capacity == 0) {
+        // Without memory for a slot the class does without a magazine.
+        _ = magazine.grow(heap, class);
+    } else bin.limit = bin.base + bin.capacity;
 }
 
 /// A run back to the run allocator, if the slice map agrees that it is ours and begins there.

@@ -2,6 +2,7 @@
 //! in memory of their own so that no freed block is touched. And the inbox they arrive in.
 const std = @import("std");
 const base = @import("base");
+const os = @import("os");
 const region = @import("region");
 const t = base.tunables;
 const assert = base.assert;
@@ -10,7 +11,8 @@ const Heap = @import("heap.zig").Heap;
 pub const Message = extern struct {
     next: ?*Message,
     count: u32,
-    reserved: u32,
+    /// Messages in the inbox when this one was pushed, it included. Monotonic: a hint.
+    depth: std.atomic.Value(u32),
     blocks: [t.message_blocks_max]usize,
 };
 
@@ -24,17 +26,18 @@ pub const Inbox = extern struct {
     /// Push: seq_cst, publishes the message's fields, and comes before the poster's load of the
     /// heap's state in the one order of all seq_cst operations. Pop: acquire, pairs with push.
     head: std.atomic.Value(?*Message),
-    /// Messages pushed and not popped, a hint for helpers; monotonic everywhere.
-    queued: std.atomic.Value(u32),
 
-    pub fn push(inbox: *Inbox, message: *Message) void {
-        // monotonic: the exchange below orders; a stale head only costs a round.
-        var head = inbox.head.load(.monotonic);
+    /// How many messages the inbox holds now, roughly: for helpers.
+    pub fn push(inbox: *Inbox, message: *Message) u32 {
+        // acquire: the message under the new one is looked at. Should it be popped meanwhile, its
+        // memory stays readable (arenas are never unmapped) and the exchange below fails.
+        var head = inbox.head.load(.acquire);
         while (true) {
+            const depth = 1 + if (head) |below| below.depth.load(.monotonic) else 0;
+            message.depth.store(depth, .monotonic);
             message.next = head;
-            head = inbox.head.cmpxchgWeak(head, message, .seq_cst, .monotonic) orelse break;
+            head = inbox.head.cmpxchgWeak(head, message, .seq_cst, .acquire) orelse return depth;
         }
-        _ = inbox.queued.fetchAdd(1, .monotonic);
     }
 
     pub inline fn isEmpty(inbox: *const Inbox) bool {
@@ -45,28 +48,43 @@ pub const Inbox = extern struct {
     pub fn pop(inbox: *Inbox) ?*Message {
         var head = inbox.head.load(.acquire);
         while (head) |message| {
-            head = inbox.head.cmpxchgWeak(head, message.next, .acquire, .acquire) orelse {
-                _ = inbox.queued.fetchSub(1, .monotonic);
+            head = inbox.head.cmpxchgWeak(head, message.next, .acquire, .acquire) orelse
                 return message;
-            };
         }
         return null;
     }
 };
 
+// Empty messages wander from the threads that drain to the threads that free: a heap keeps some
+// and hands them on by the batch, so that neither side takes a lock for every message.
+
+var lock: os.Lock = .{};
+/// Under the lock: chains of message_batch empty messages.
+var batches: [t.message_batches_max]*Message = undefined;
+var batch_count: u32 = 0;
+
 /// An empty message for this heap's thread; null when the system refuses memory.
 pub fn get(heap: *Heap) ?*Message {
-    if (heap.messages) |message| {
-        heap.messages = message.next;
-        heap.message_count -= 1;
-        message.count = 0;
-        return message;
-    }
-    return create(heap.id);
+    if (heap.messages == null) takeBatch(heap);
+    const message = heap.messages orelse return create(heap.id);
+    heap.messages = message.next;
+    heap.message_count -= 1;
+    message.count = 0;
+    return message;
+}
+
+noinline fn takeBatch(heap: *Heap) void {
+    assert(heap.message_count == 0);
+    lock.acquire(heap.id);
+    defer lock.release();
+    if (batch_count == 0) return;
+    heap.messages = batches[batch_count - 1];
+    heap.message_count = t.message_batch;
+    batch_count -= 1;
 }
 
 /// An empty message for a thread without a heap of its own.
-pub fn create(holder: u32) ?*Message {
+fn create(holder: u32) ?*Message {
     const memory = region.arena.alloc(@sizeOf(Message), holder) orelse return null;
     const message: *Message = @ptrCast(memory);
     message.count = 0;
@@ -75,12 +93,47 @@ pub fn create(holder: u32) ?*Message {
 
 /// Takes a drained message back, into the heap's own store or to everybody's.
 pub fn put(heap: *Heap, message: *Message) void {
-    if (heap.message_count >= t.message_cache_max) return destroy(message, heap.id);
     message.next = heap.messages;
     heap.messages = message;
     heap.message_count += 1;
+    if (heap.message_count == 2 * t.message_batch) giveBatch(heap);
+}
+
+noinline fn giveBatch(heap: *Heap) void {
+    const first = heap.messages.?;
+    var last = first;
+    for (1..t.message_batch) |_| last = last.next.?;
+    heap.messages = last.next;
+    heap.message_count -= t.message_batch;
+    last.next = null;
+    if (!offer(first, heap.id)) destroyAll(first, heap.id);
+}
+
+fn offer(batch: *Message, holder: u32) bool {
+    lock.acquire(holder);
+    defer lock.release();
+    if (batch_count == t.message_batches_max) return false;
+    batches[batch_count] = batch;
+    batch_count += 1;
+    return true;
+}
+
+fn destroyAll(batch: *Message, holder: u32) void {
+    var left: ?*Message = batch;
+    while (left) |message| {
+        left = message.next;
+        destroy(message, holder);
+    }
 }
 
 pub fn destroy(message: *Message, holder: u32) void {
     region.arena.free(@ptrCast(@alignCast(message)), @sizeOf(Message), holder);
+}
+
+/// In a child after fork, which has one thread: torn by one that does not exist here, the shared
+/// store is forgotten.
+pub fn repairAfterFork(survivor: u32) void {
+    if (!lock.holderLost(survivor)) return;
+    batch_count = 0;
+    lock.reset();
 }

@@ -15,8 +15,6 @@ const SliceId = region.SliceId;
 const Place = region.space.Place;
 const Heap = @import("heap.zig").Heap;
 
-/// The last bucket has no upper bound.
-const threshold_none = std.math.maxInt(u16);
 /// An empty slab of more slices is given back even when it is the class's last free capacity.
 const keep_slices_max = 64 * t.kib / t.slice_size;
 
@@ -30,10 +28,9 @@ fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
     if (slab.next != 0) slice(slab.next).prev = id;
     list.* = id;
     const step = slab.block_count / t.slab_buckets;
-    slab.threshold = if (bucket == t.slab_buckets - 1)
-        threshold_none
-    else
-        @intCast(@as(u32, step + 1) * (@as(u32, bucket) + 1));
+    const next_begins = @as(u32, step + 1) * (@as(u32, bucket) + 1);
+    const last = bucket == t.slab_buckets - 1;
+    slab.threshold = if (last) slab.block_count else @intCast(@min(next_begins, slab.block_count));
 }
 
 fn remove(heap: *Heap, class: u32, id: SliceId) void {
@@ -51,6 +48,7 @@ pub fn takeFullest(heap: *Heap, class: u32) SliceId {
         if (id == 0) continue;
         remove(heap, class, id);
         slice(id).slab_state = .current;
+        slice(id).threshold = slabs.threshold_none;
         return id;
     }
     return 0;
@@ -72,6 +70,7 @@ pub fn setCurrent(heap: *Heap, class: u32, id: SliceId) void {
     if (before != 0) {
         assert(slice(before).free_count == 0);
         slice(before).slab_state = .full;
+        slice(before).threshold = 0;
     }
     heap.current[class] = id;
 }
@@ -82,25 +81,27 @@ pub fn countReturned(heap: *Heap, class: u32, blocks: u32) void {
     heap.small.bytes_returned += @as(u64, blocks) * size_class.sizes[class];
 }
 
-/// Marks one block of this heap free. Aborts on a double free or an address within a block. The
-/// caller counts it (`countReturned`).
-pub inline fn put(heap: *Heap, class: u32, place: Place, address: usize) void {
+/// Marks one block of this heap free; `shape` is that of its class. Aborts on a double free or an
+/// address within a block. The caller counts it (`countReturned`).
+pub inline fn put(heap: *Heap, shape: slabs.Shape, place: Place, address: usize) void {
     const spot = slabs.spotOf(place.slice, address);
-    slabs.put(spot, class) catch |reason| report(address, reason);
-    const slab = spot.slab;
-    if (slab.slab_state == .current) return;
-    const head = place.id - spot.back;
-    if (slab.slab_state == .full or slab.free_count >= slab.threshold) promote(heap, class, head);
-    if (slab.free_count == slab.block_count) becameEmpty(heap, class, head);
+    const due = slabs.put(spot, shape) catch |reason| report(address, reason);
+    if (due) promote(heap, place.id - spot.back);
 }
 
-/// A slab that was full, or is emptier than its bucket says.
-noinline fn promote(heap: *Heap, class: u32, id: SliceId) void {
+/// A slab that was full, is emptier than its bucket says, or empty.
+noinline fn promote(heap: *Heap, id: SliceId) void {
+    @branchHint(.cold);
     const slab = slice(id);
-    if (slab.slab_state == .full) return insert(heap, class, id, 0);
-    const next = slab.bucket + 1;
-    remove(heap, class, id);
-    insert(heap, class, id, @min(next, t.slab_buckets - 1));
+    const class = slab.class;
+    if (slab.slab_state == .full) {
+        insert(heap, class, id, 0);
+    } else if (slab.bucket < t.slab_buckets - 1) {
+        const next = slab.bucket + 1;
+        remove(heap, class, id);
+        insert(heap, class, id, next);
+    }
+    if (slab.free_count == slab.block_count) becameEmpty(heap, class, id);
 }
 
 pub fn report(address: usize, reason: slabs.PutError) noreturn {
@@ -162,6 +163,7 @@ pub fn check(heap: *Heap) void {
         if (current != 0) {
             assert(slice(current).slab_state == .current);
             assert(slice(current).class == class);
+            assert(slice(current).threshold == slabs.threshold_none);
             slabs.check(current);
         }
         for (heap.partial[class], 0..) |first, bucket| {
@@ -172,6 +174,7 @@ pub fn check(heap: *Heap) void {
                 assert(slab.slab_state == .partial);
                 assert(slab.bucket == bucket);
                 assert(slab.class == class);
+                assert(slab.threshold <= slab.block_count);
                 assert(slab.prev == prev);
                 assert(slab.free_count > 0);
                 slabs.check(id);

@@ -8,6 +8,7 @@ const slabs = @import("slab");
 const t = base.tunables;
 const assert = base.assert;
 const heaps = @import("heap.zig");
+const message = @import("message.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const remote_free = @import("remote_free.zig");
 const Heap = heaps.Heap;
@@ -128,6 +129,7 @@ pub fn orphanCount() u32 {
 /// magazines and outgoing messages is lost to the child (a bounded leak). With `set_aside_all`
 /// nothing is known of who survived: no heap but the caller's is used again.
 pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bool) void {
+    message.repairAfterFork(survivor_holder);
     for (1..end()) |id| {
         const heap = table[id].load(.monotonic) orelse continue; // One thread.
         if (heap == survivor) continue;

@@ -7,6 +7,7 @@ const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const region = @import("region");
+const slabs = @import("slab");
 const t = base.tunables;
 const assert = base.assert;
 const size_class = base.size_class;
@@ -19,11 +20,25 @@ const registry = @import("registry.zig");
 const Heap = heaps.Heap;
 const Message = message_file.Message;
 
-/// Frees collected for one owner. No message: the slot is unused.
+/// Frees collected for one owner. Unused: owner and bytes_left 0, no message. A block fits when
+/// its cost is less than bytes_left; since no cost is below message_bytes_max /
+/// message_blocks_max, a message never has more blocks than it has room for.
 pub const Outgoing = extern struct {
     owner: u32,
     bytes_left: i32,
     message: ?*Message,
+};
+
+/// What a block of each class counts against a message. Medium runs fit none, nor does class 0.
+const costs: [size_class.count]i32 = blk: {
+    var table: [size_class.count]i32 = undefined;
+    for (&table, size_class.geometry) |*cost, g| cost.* = @intCast(g.message_cost);
+    table[0] = std.math.maxInt(i32);
+    const least = t.message_bytes_max / t.message_blocks_max;
+    for (table[1..]) |cost| assert(cost >= least);
+    assert(t.message_bytes_max - t.message_blocks_max * least < least);
+    for (table[size_class.small_count + 1 ..]) |cost| assert(cost >= t.message_bytes_max);
+    break :blk table;
 };
 
 /// Rounds of helping before a helper leaves the rest to the next one.
@@ -34,21 +49,23 @@ const help_rounds_max = 4;
 pub inline fn pushFast(heap: *Heap, pointer: usize, entry: u32) bool {
     const owner = heaps.ownerOfEntry(entry);
     const slot = &heap.outgoing[owner % t.outgoing_slots];
-    // Sentinels have no message; owner 0 and large runs have no slot.
-    if (slot.owner != owner or heap.busy) return false;
-    const message = slot.message orelse return false;
-    const class = heaps.classOfEntry(entry);
-    if (class > size_class.small_count) return false;
-    const cost: i32 = @intCast(size_class.geometry[class].message_cost);
-    if (message.count >= t.message_blocks_max - 1 or slot.bytes_left <= cost) return false;
+    const cost = costs[heaps.classOfEntry(entry)];
+    // Nothing fits an unused slot, nor those of sentinels.
+    if (slot.owner != owner or heap.busy or slot.bytes_left <= cost) return false;
     heap.busy = true; // A handler that frees now must not use the same slot.
     base.compilerBarrier();
-    slot.bytes_left -= cost;
-    message.blocks[message.count] = pointer;
-    message.count += 1;
+    add(slot, cost, pointer);
     base.compilerBarrier();
     heap.busy = false;
     return heap.parked_count == 0 or unpark(heap);
+}
+
+inline fn add(slot: *Outgoing, cost: i32, pointer: usize) void {
+    const message = slot.message.?;
+    assert(message.count < t.message_blocks_max);
+    slot.bytes_left -= cost;
+    message.blocks[message.count] = pointer;
+    message.count += 1;
 }
 
 fn unpark(heap: *Heap) bool {
@@ -64,22 +81,20 @@ pub const Help = enum {
     forbidden,
 };
 
-/// Collects one free for its owner; posts when the message is full. Slow path.
+/// Collects one free for its owner; posts a message without room for it. Slow path.
 pub noinline fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     const owner = heaps.ownerOfEntry(entry);
-    const class = heaps.classOfEntry(entry);
+    const cost = costs[heaps.classOfEntry(entry)];
+    assert(heaps.classOfEntry(entry) <= size_class.small_count);
     const slot = &heap.outgoing[owner % t.outgoing_slots];
-    if (slot.message == null or slot.owner != owner) {
+    if (slot.owner != owner or slot.bytes_left <= cost) {
         post(heap, slot, help);
         slot.message = message_file.get(heap) orelse return withoutMessage(heap, pointer, entry, help);
         slot.owner = owner;
         slot.bytes_left = t.message_bytes_max;
     }
-    const message = slot.message.?;
-    message.blocks[message.count] = pointer;
-    message.count += 1;
-    slot.bytes_left -= @intCast(size_class.geometry[class].message_cost);
-    if (slot.bytes_left <= 0 or message.count == t.message_blocks_max) post(heap, slot, help);
+    add(slot, cost, pointer);
+    if (slot.bytes_left <= 0) post(heap, slot, help);
 }
 
 /// The system refuses memory for a message: straight into the owner's bits, or kept for later.
@@ -90,7 +105,7 @@ fn withoutMessage(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     if (mine) return park(heap, pointer);
     const place = space.placeOf(pointer).?;
     if (place.entry == entry) { // Stable under the owner's lock.
-        partial_slabs.put(owner, heaps.classOfEntry(entry), place, pointer);
+        partial_slabs.put(owner, .of(heaps.classOfEntry(entry)), place, pointer);
         partial_slabs.countReturned(owner, heaps.classOfEntry(entry), 1);
     } else park(heap, pointer);
     if (help == .allowed) releaseHelped(owner, heap) else owner.lock.release();
@@ -110,6 +125,7 @@ fn post(heap: *Heap, slot: *Outgoing, help: Help) void {
     const owner = slot.owner;
     slot.message = null;
     slot.owner = 0;
+    slot.bytes_left = 0;
     base.compilerBarrier();
     deliver(owner, message, heap, help);
 }
@@ -123,12 +139,11 @@ pub noinline fn deliver(owner: u32, message: *Message, helper: *Heap, help: Help
     const target = registry.get(owner) orelse return message_file.destroy(message, helper.id);
     // monotonic: a heap is set aside only in a child with one thread.
     if (target.state.load(.monotonic) == .set_aside) return message_file.put(helper, message);
-    target.inbox.push(message);
+    const depth = target.inbox.push(message);
     if (help == .forbidden) return;
     // seq_cst: after the push; see Heap.state.
     const orphan = target.state.load(.seq_cst) == .orphan;
-    // monotonic: a hint.
-    const flooded = target.inbox.queued.load(.monotonic) > t.inbox_messages_bound;
+    const flooded = depth > t.inbox_messages_bound;
     if ((orphan or flooded) and target != helper and target.lock.tryAcquire(helper.id)) {
         drainHelped(target, helper);
         releaseHelped(target, helper);
@@ -159,25 +174,39 @@ pub noinline fn releaseHelped(target: *Heap, helper: *Heap) void {
 /// (only if its owner calls) or its slabs; what has another owner by now is forwarded through
 /// `helper`. Under target's lock.
 pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazines: bool) void {
+    const finder: slabs.Finder = .init();
+    var returned: Returned = .{};
     for (0..messages_max) |_| {
-        const message = target.inbox.pop() orelse return;
+        const message = target.inbox.pop() orelse break;
         if (message.next) |next| @prefetch(next, .{});
         for (message.blocks[0..message.count]) |block| {
-            deliverBlock(target, helper, block, to_magazines);
+            deliverBlock(target, helper, &finder, &returned, block, to_magazines);
         }
         message_file.put(helper, message);
     }
+    target.small.blocks_returned += returned.blocks;
+    target.small.bytes_returned += returned.bytes;
 }
 
-inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines: bool) void {
+/// What a drain put into slabs: counted apart, in registers.
+const Returned = struct { blocks: u64 = 0, bytes: u64 = 0 };
+
+inline fn deliverBlock(
+    target: *Heap,
+    helper: *Heap,
+    finder: *const slabs.Finder,
+    returned: *Returned,
+    block: usize,
+    to_magazines: bool,
+) void {
     // Its entry is stable under the lock if the slab is target's; else a hint for the forward.
-    const place = space.placeOf(block).?;
+    const place = finder.find(block).?;
     const bin_offset = place.entry ^ target.tag;
     if (bin_offset > heaps.bin_offset_mask) return forward(helper, block, place.entry);
     const class = bin_offset / @sizeOf(heaps.Bin);
     if (to_magazines) {
         const bin = target.bin(class);
-        if (!bin.isFull() or (bin.capacity > 0 and magazine.growEasily(target, class))) {
+        if (!bin.isFull() or magazine.growForDrain(target, class)) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();
@@ -185,8 +214,9 @@ inline fn deliverBlock(target: *Heap, helper: *Heap, block: usize, to_magazines:
             return;
         }
     }
-    partial_slabs.put(target, class, place, block);
-    partial_slabs.countReturned(target, class, 1);
+    partial_slabs.put(target, .of(class), place, block);
+    returned.blocks += 1;
+    returned.bytes += size_class.sizes[class];
 }
 
 fn forward(helper: *Heap, block: usize, entry: u32) void {

@@ -255,8 +255,7 @@ fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function:
         // Not even memory for slots: straight into the bits.
         heap.lock.acquire(heap.id);
         defer heap.lock.release();
-        magazine.putBack(heap, class, pointer, entry);
-        return partial_slabs.countReturned(heap, class, 1);
+        return magazine.putBack(heap, class, &.{pointer}, entry);
     }
     bin.top[0] = pointer;
     base.compilerBarrier();

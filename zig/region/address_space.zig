@@ -16,6 +16,9 @@ const SliceId = @import("slice.zig").SliceId;
 /// slice of a run. Readable by any thread at any time.
 pub const Entry = std.atomic.Value(u32);
 
+/// A bit for each block of a slab of one slice; see slab.
+pub const LiveBits = [t.slab_blocks_max / 64]u64;
+
 pub const Region = struct {
     /// Address of slice 0. Constant once the region is published.
     address: usize,
@@ -24,6 +27,8 @@ pub const Region = struct {
     limit: std.atomic.Value(usize),
     map: [*]Entry,
     slices: [*]Slice,
+    /// Live bits of slabs of more than 256 blocks: room for one slab a slice.
+    bits: [*]LiveBits,
     /// Slices reserved.
     capacity: u32,
     /// The first slice never handed out. Under the run lock.
@@ -208,21 +213,25 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
     const map_size = std.mem.alignForward(usize, capacity * @sizeOf(Entry), guard_size);
     const slices_size = std.mem.alignForward(usize, capacity * @sizeOf(Slice), guard_size);
     const arena_size = if (with_arena) @max(capacity * 64, t.mib) else 0;
+    const bits_size = std.mem.alignForward(usize, capacity * @sizeOf(LiveBits), guard_size);
     // Guards between the parts; the data last, on a 2 MiB boundary.
-    const total = map_size + slices_size + arena_size + 3 * guard_size + size + chunk_size;
+    const metadata_size = map_size + slices_size + bits_size + arena_size + 4 * guard_size;
+    const total = metadata_size + size + chunk_size;
     const start = os.memory.reserve(total) orelse return null;
     // Where the system gives huge pages to everybody they would fill the metadata and undo every
     // purge. Refused by old kernels without huge pages: then there is nothing to prevent.
     _ = os.memory.adviseSmall(start, total);
     const arena_start = start + map_size + guard_size;
     const slices_start = arena_start + arena_size + guard_size;
-    const data_start = @intFromPtr(slices_start) + slices_size + guard_size;
+    const bits_start = slices_start + slices_size + guard_size;
+    const data_start = @intFromPtr(bits_start) + bits_size + guard_size;
     const region = &regions[number];
     region.* = .{
         .address = std.mem.alignForward(usize, data_start, chunk_size),
         .limit = .init(0),
         .map = @ptrCast(@alignCast(start)),
         .slices = @ptrCast(@alignCast(slices_start)),
+        .bits = @ptrCast(@alignCast(bits_start)),
         .capacity = @intCast(capacity),
         .reserved_address = @intFromPtr(start),
         .reserved_length = total,
@@ -232,6 +241,8 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
         .committed_slices = 0,
     };
     if (!commitMetadata(region, number, 1)) {
+        region.limit.store(0, .monotonic); // Never published.
+        region.reserved_length = 0;
         _ = os.memory.unmap(start, total);
         return null;
     }
@@ -266,6 +277,7 @@ fn commitMetadata(region: *Region, number: u32, end: u32) bool {
         const from = region.committed_slices;
         const wanted = @min(@max(end, from +| slices_step), region.capacity);
         if (!commitRange(region.slices, @sizeOf(Slice), from, wanted)) return false;
+        if (!commitRange(region.bits, @sizeOf(LiveBits), from, wanted)) return false;
         region.committed_slices = wanted;
     }
     return true;
@@ -276,6 +288,30 @@ fn commitRange(array: anytype, element_size: usize, from: u32, end: u32) bool {
     const first = from * element_size & ~@as(usize, guard_size - 1);
     const last = std.mem.alignForward(usize, end * element_size, guard_size);
     return os.memory.commit(bytes + first, last - first);
+}
+
+/// Where the live bits of a big slab lie that begins at this slice.
+pub fn liveBits(id: SliceId) *LiveBits {
+    return &regions[regionOf(id)].bits[indexOf(id)];
+}
+
+/// Gives back the metadata of slices within a clean run (not its first and last), whole pages of
+/// it. They read as zero then, which says the same. Under the run lock. The metadata of 10 GiB is
+/// 120 MiB: a program that has freed all of it must not keep that.
+pub fn purgeMetadata(first: SliceId, length: u32) void {
+    const region = &regions[regionOf(first)];
+    const from = indexOf(first) + 1;
+    const end = indexOf(first) + length - 1;
+    purgeRange(region.slices, @sizeOf(Slice), from, end);
+    purgeRange(region.bits, @sizeOf(LiveBits), from, end);
+}
+
+fn purgeRange(array: anytype, element_size: usize, from: u32, end: u32) void {
+    const page = os.machine.page_size;
+    const bytes = @intFromPtr(array);
+    const first = std.mem.alignForward(usize, bytes + from * element_size, page);
+    const last = std.mem.alignBackward(usize, bytes + end * element_size, page);
+    if (first < last) _ = os.memory.purge(@ptrFromInt(first), last - first);
 }
 
 /// Makes the slices below `end` usable, a step ahead of need. False when the system refuses.
@@ -335,6 +371,7 @@ pub fn committedBytes() usize {
 
 comptime {
     assert(slices_step * @sizeOf(Slice) % guard_size == 0);
+    assert(slices_step * @sizeOf(LiveBits) % guard_size == 0);
     assert(map_step * @sizeOf(Entry) % guard_size == 0);
     assert(@sizeOf(Hot) == 128);
 }

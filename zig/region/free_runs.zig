@@ -43,13 +43,14 @@ pub const FreeRuns = struct {
     dirty_slices: u32 = 0,
 
     /// Puts a run into the lists, merged with equal neighbours. Its time of death is `now`, in ms.
+    /// The first slice of the run it is part of now.
     pub noinline fn put(
         runs: *FreeRuns,
         first: SliceId,
         length: u32,
         state: RunState,
         now: u32,
-    ) void {
+    ) SliceId {
         assert(length > 0);
         var start = first;
         var total = length;
@@ -70,6 +71,7 @@ pub const FreeRuns = struct {
         slice(first).run_state = .none;
         slice(first + length - 1).run_state = .none;
         runs.insert(start, total, state, now);
+        return start;
     }
 
     /// Puts a run into the lists as it is. Its neighbours are known to differ.

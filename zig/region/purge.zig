@@ -24,6 +24,8 @@ pub var now_ms: u32 = 0;
 /// Slices purged since start. Written after each purge, read by statistics.
 pub var purged_slices: std.atomic.Value(usize) = .init(0);
 /// Until then no purge is tried: the system refused one. 0: it did not.
+/// Slices purged since metadata was last given back.
+var metadata_due_slices: u32 = 0;
 var refused_until_ms: u32 = 0;
 
 var ticks: u32 = 0;
@@ -44,6 +46,10 @@ const hysteresis = t.dirty_hysteresis >> t.slice_shift;
 /// Runs worth a system call of their own, and how many older ones are passed over to find one.
 const worthwhile = 64 * t.kib >> t.slice_shift;
 const probes_max = 8;
+/// Slices purged (16 MiB) after which metadata is given back too, and the shortest run (4 MiB)
+/// whose metadata is.
+const metadata_period = 1024;
+const metadata_run_min = 256;
 
 /// Called under the lock after a run of `freed` slices was put into the lists.
 pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
@@ -141,14 +147,24 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     defer lock.release();
     now_ms = @truncate(os.host.clockMs());
     // What could not go (locked memory, part of a page) is young again: no second try at once.
-    runs.put(first, length, if (ok and whole_run) .clean else .dirty, now_ms);
+    const merged = runs.put(first, length, if (ok and whole_run) .clean else .dirty, now_ms);
     if (!ok) {
         refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
         return null;
     }
     window_slices +|= length;
+    if (whole_run) notePurged(merged, length);
     _ = purged_slices.fetchAdd(length, .monotonic); // A statistic.
     return length;
+}
+
+/// The metadata of what was purged goes too, when enough has come together to be worth calls.
+fn notePurged(run_first: SliceId, purged: u32) void {
+    metadata_due_slices +|= purged;
+    const length = slice(run_first).length;
+    if (metadata_due_slices < metadata_period or length < metadata_run_min) return;
+    metadata_due_slices = 0;
+    space.purgeMetadata(run_first, length);
 }
 
 /// The oldest run, or one of the next few when it alone is not worth a call.

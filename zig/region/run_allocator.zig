@@ -54,12 +54,12 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     const now = purge.now_ms;
     if (skip > 0) {
         markUsed(run.first, skip);
-        runs.put(run.first, skip, state, now);
+        _ = runs.put(run.first, skip, state, now);
     }
     const rest = padded - skip - length;
     if (rest > 0) {
         markUsed(first + length, rest);
-        runs.put(first + length, rest, state, now);
+        _ = runs.put(first + length, rest, state, now);
     }
     live_slices += length;
     return .{ .first = first, .zero = run.zero };
@@ -132,7 +132,7 @@ fn isDense(length: u32, frontier: u32) bool {
 pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
     lock.acquire(holder);
     live_slices -= length;
-    runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
+    _ = runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
     const plan = purge.plan(&runs, live_slices, length);
     lock.release();
     if (plan.slices > 0) _ = purge.run(plan, holder);

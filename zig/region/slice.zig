@@ -50,7 +50,8 @@ pub const Slice = extern struct {
     prev: SliceId,
     /// Slices from the first slice of the run to this one.
     back: u32,
-    /// Free blocks at which the slab moves to the next bucket.
+    /// Free blocks at which a put has more to do: none in the current slab, 0 in a full one, in a
+    /// partial one where the next bucket begins or the slab is empty.
     threshold: u16,
     reserved: u16,
     state: extern union {

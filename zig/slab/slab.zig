@@ -16,7 +16,9 @@ const Slice = region.Slice;
 const SliceId = region.SliceId;
 
 const inline_blocks_max = 256;
-const external_bytes = t.slab_blocks_max / 8;
+
+/// No count of free blocks reaches it.
+pub const threshold_none = std.math.maxInt(u16);
 
 inline fn wordsOf(slab: *Slice) [*]u64 {
     return if (slab.block_count <= inline_blocks_max) &slab.state.bits else slab.state.external_bits;
@@ -37,13 +39,11 @@ pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     slab.hint = 0;
     slab.slab_state = .current;
     slab.bucket = 0;
+    slab.threshold = threshold_none;
     if (g.blocks > inline_blocks_max) {
-        const bits = region.arena.alloc(external_bytes, holder) orelse {
-            region.run_allocator.free(run.first, g.slices, run.zero, holder);
-            return null;
-        };
-        @memset(bits[0..external_bytes], 0);
-        slab.state.external_bits = @ptrCast(bits);
+        const bits = space.liveBits(run.first);
+        bits.* = @splat(0);
+        slab.state.external_bits = bits;
     } else slab.state.bits = @splat(0);
     for (0..g.slices) |back| {
         const id = run.first + @as(u32, @intCast(back));
@@ -66,9 +66,6 @@ pub noinline fn destroy(id: SliceId, holder: u32) void {
         left -= 1;
         space.entry(id + left).store(0, .monotonic); // Nobody holds a block of it any more.
         space.slice(id + left).back = 0;
-    }
-    if (g.blocks > inline_blocks_max) {
-        region.arena.free(@ptrCast(@alignCast(slab.state.external_bits)), external_bytes, holder);
     }
     slab.state.bits = @splat(0);
     region.run_allocator.free(id, g.slices, false, holder);
@@ -124,6 +121,52 @@ pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
     return taken;
 }
 
+/// The look-up of addresses in a loop over blocks: what it reads of the first region stays in
+/// registers. A block beyond the limit of that moment is found the long way.
+pub const Finder = struct {
+    address: usize,
+    limit: usize,
+    map: [*]space.Entry,
+    slices: [*]Slice,
+
+    pub inline fn init() Finder {
+        return .{
+            .address = space.hot.address,
+            // monotonic: as in placeOf.
+            .limit = space.hot.limit_units.load(.monotonic) >> (t.slice_shift - 4),
+            .map = space.hot.map,
+            .slices = space.hot.slices,
+        };
+    }
+
+    fn findAgain(pointer: usize) ?space.Place {
+        @branchHint(.cold);
+        return space.placeOf(pointer);
+    }
+
+    /// Null: in no region.
+    pub inline fn find(finder: *const Finder, pointer: usize) ?space.Place {
+        const index = (pointer -% finder.address) >> t.slice_shift;
+        if (index >= finder.limit) return findAgain(pointer);
+        return .{
+            .id = @intCast(index),
+            .entry = finder.map[index].load(.monotonic), // See slab.create.
+            .slice = &finder.slices[index],
+        };
+    }
+};
+
+/// What `put` needs to know of a class.
+pub const Shape = struct {
+    reciprocal: u32,
+    external: bool,
+
+    pub inline fn of(class: u32) Shape {
+        const g = &size_class.geometry[class];
+        return .{ .reciprocal = g.reciprocal, .external = g.blocks > inline_blocks_max };
+    }
+};
+
 pub const PutError = error{ DoubleFree, InteriorPointer };
 
 /// Where an address lies in its slab: the first slice's metadata and the offset in bytes.
@@ -140,23 +183,26 @@ pub inline fn spotOf(slice: *Slice, address: usize) Spot {
 }
 
 /// Marks one block free. Exact: an address that is no block's start, a block that is free
-/// already and one that was never handed out are refused, and nothing changes. `class` is the
-/// slab's: callers in loops know it, and its constants stay in registers.
-pub inline fn put(spot: Spot, class: u32) PutError!void {
+/// already and one that was never handed out are refused, and nothing changes. `shape` is that of
+/// the slab's class. True: the free blocks have reached the slab's threshold.
+pub inline fn put(spot: Spot, shape: Shape) PutError!bool {
     const slab = spot.slab;
-    const offset = spot.offset;
-    assert(slab.class == class);
-    const block: u32 = @truncate(@as(u64, offset) * size_class.geometry[class].reciprocal >> 32);
-    if (block * size_class.sizes[class] != offset) return error.InteriorPointer;
+    assert(shape.reciprocal == size_class.geometry[slab.class].reciprocal);
+    const product = @as(u64, spot.offset) * shape.reciprocal;
+    const block: u32 = @truncate(product >> 32);
+    // The fraction says whether it is a block's start: see the test of that name.
+    if (@as(u32, @truncate(product)) >= shape.reciprocal) return error.InteriorPointer;
     // Also blocks past the last whole one.
     if (block >= slab.fresh) return error.InteriorPointer;
     const word = block / 64;
     const bit = @as(u64, 1) << @intCast(block % 64);
-    const words = wordsOf(slab);
+    const words = if (shape.external) slab.state.external_bits else &slab.state.bits;
     if (words[word] & bit != 0) return error.DoubleFree;
     words[word] |= bit;
     if (word < slab.hint) slab.hint = @intCast(word);
-    narrow(&slab.free_count).* += 1;
+    const free_count = narrow(&slab.free_count).* + 1;
+    narrow(&slab.free_count).* = free_count;
+    return free_count >= slab.threshold;
 }
 
 /// A counter that is stored and loaded again soon. Volatile: else LLVM makes the load of `+=` 32
@@ -198,8 +244,9 @@ pub fn check(id: SliceId) void {
 }
 
 fn putAt(address: usize) PutError!void {
-    const spot = spotOf(space.placeOf(address).?.slice, address);
-    return put(spot, spot.slab.class);
+    const finder: Finder = .init();
+    const spot = spotOf(finder.find(address).?.slice, address);
+    assert(!try put(spot, .of(spot.slab.class))); // A current slab has no threshold.
 }
 
 fn prepare() !void {
@@ -238,6 +285,17 @@ test "slab: every class, take all, put in random order, take again" {
         destroy(id, 1);
     }
     region.run_allocator.check(1);
+}
+
+test "put: the fraction of offset / size tells a block's start" {
+    for (1..size_class.small_count + 1) |class| {
+        const shape: Shape = .of(@intCast(class));
+        for (0..size_class.geometry[class].slices * t.slice_size) |offset| {
+            const fraction: u32 = @truncate(offset * shape.reciprocal);
+            const starts = offset % size_class.sizes[class] == 0;
+            try std.testing.expectEqual(starts, fraction < shape.reciprocal);
+        }
+    }
 }
 
 test "slab: no block twice, none outside, interior pointers refused" {
