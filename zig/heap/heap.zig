@@ -242,13 +242,23 @@ pub inline fn allocateMedium(size: usize) ?usize {
     assert(size <= t.medium_size_max);
     const heap = current();
     const bin = heap.bin(size_class.classOf(size));
+    if (build_options.checks) return null; // As in `pop`.
+    if (size <= t.small_size_max) return pop(bin);
     if ((bin.top - 1)[0] == 0) return null; // Sentinels end here: they are never written.
     // Medium magazines are also emptied from slow calls for other classes. One by a handler that
     // interrupts this pop must not: it finds the heap busy.
     const was_busy = heap.busy;
     heap.busy = true;
     base.compilerBarrier();
-    const block = pop(bin);
+    // Not `pop`: its optional would go through memory here.
+    const top = bin.top;
+    const block = (top - 1)[0];
+    if (block == 0) { // One did so just before.
+        @branchHint(.cold);
+        heap.busy = was_busy;
+        return null;
+    }
+    bin.top = top - 1;
     base.compilerBarrier();
     heap.busy = was_busy;
     return block;

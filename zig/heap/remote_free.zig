@@ -89,7 +89,8 @@ pub noinline fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     const slot = &heap.outgoing[owner % t.outgoing_slots];
     if (slot.owner != owner or slot.bytes_left <= cost) {
         post(heap, slot, help);
-        slot.message = message_file.get(heap) orelse return withoutMessage(heap, pointer, entry, help);
+        slot.message = message_file.get(heap) orelse
+            return withoutMessage(heap, pointer, entry, help);
         slot.owner = owner;
         slot.bytes_left = t.message_bytes_max;
     }

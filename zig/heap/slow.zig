@@ -268,7 +268,13 @@ fn checkMagazine(bin: *const heaps.Bin, pointer: usize, function: []const u8) vo
     }
 }
 
-fn freeMedium(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function: []const u8) void {
+fn freeMedium(
+    heap: *Heap,
+    pointer: usize,
+    id: region.SliceId,
+    entry: u32,
+    function: []const u8,
+) void {
     if (space.address(id) != pointer) os.report.misuse(function, pointer, "interior pointer");
     const class = heaps.classOfEntry(entry);
     const bin = heap.bin(class);

@@ -21,7 +21,8 @@ const inline_blocks_max = 256;
 pub const threshold_none = std.math.maxInt(u16);
 
 inline fn wordsOf(slab: *Slice) [*]u64 {
-    return if (slab.block_count <= inline_blocks_max) &slab.state.bits else slab.state.external_bits;
+    const external = slab.block_count > inline_blocks_max;
+    return if (external) slab.state.external_bits else &slab.state.bits;
 }
 
 /// Cuts a new slab of a small class; `entry` is what the slice map says of its slices. Null when
