@@ -22,7 +22,7 @@ const AllocStats = extern struct {
 pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
     const target: [*]u8 = @ptrCast(out orelse return invalid());
     if (size == 0) return invalid();
-    const now = statistics.collect();
+    const now = statistics.current();
     const stats: AllocStats = .{
         .allocations = now.allocations,
         .frees = now.frees,

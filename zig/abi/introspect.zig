@@ -28,7 +28,7 @@ fn Mallinfo(comptime T: type) type {
 }
 
 fn fill(comptime T: type) Mallinfo(T) {
-    const now = statistics.collect();
+    const now = statistics.current();
     const in_slabs = now.bytes_mapped - now.huge_bytes;
     const used = @min(now.bytes_in_use - now.huge_bytes, in_slabs);
     return .{
@@ -70,7 +70,7 @@ pub fn mallocTrim(pad: usize) callconv(.c) c_int {
 
 /// A table on stderr, in glibc's words.
 pub fn mallocStats() callconv(.c) void {
-    const now = statistics.collect();
+    const now = statistics.current();
     const in_slabs = now.bytes_mapped - now.huge_bytes;
     var buffer: [1024]u8 = undefined;
     var text: base.Text = .{ .buffer = &buffer };
@@ -97,7 +97,7 @@ noinline fn line(text: *base.Text, label: []const u8, value: u64) void {
 pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
     if (options != 0) return @intCast(@backingInt(std.os.linux.E.INVAL));
     const put = os.host.fputs() orelse return @intCast(@backingInt(std.os.linux.E.NOSYS));
-    const now = statistics.collect();
+    const now = statistics.current();
     var buffer: [4096:0]u8 = @splat(0);
     var text: base.Text = .{ .buffer = &buffer };
     const in_slabs = now.bytes_mapped - now.huge_bytes;

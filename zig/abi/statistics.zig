@@ -40,7 +40,13 @@ var peak: Peak = .{};
 /// monotonic everywhere: a try-lock around the two words of `peak`, losing a sample is harmless.
 var peak_busy: std.atomic.Value(bool) = .init(false);
 
-pub fn collect() Statistics {
+/// For whoever asks from outside a slow call: a child after fork is repaired first.
+pub fn current() Statistics {
+    heap.slow.settle();
+    return collect();
+}
+
+fn collect() Statistics {
     var sum: Statistics = .{};
     var taken: u64 = 0;
     var returned: u64 = 0;
@@ -127,7 +133,7 @@ pub fn residentBytes() u64 {
 
 /// One JSON object, no newline.
 pub fn writeJson(text: *base.Text) void {
-    const now = collect();
+    const now = current();
     var path: [256]u8 = undefined;
     text.char('{');
     text.jsonKey("liballoc");

@@ -43,7 +43,9 @@ pub const Bin = extern struct {
     refilled: bool,
     /// Refills since the magazine last grew by them.
     refills: u8,
-    reserved: [4]u8,
+    /// Slots of the array behind `base`: up to there the magazine grows in place.
+    room: u16,
+    reserved: [2]u8,
 
     pub inline fn isFull(bin: *const Bin) bool {
         return @intFromPtr(bin.top) >= @intFromPtr(bin.limit);
@@ -189,13 +191,20 @@ const sentinel: Front = blk: {
     };
 };
 
+/// A bin without slots.
+pub inline fn emptyBin() Bin {
+    var bin = std.mem.zeroes(Bin);
+    bin.top = dummy_slots[1..];
+    bin.limit = bin.top;
+    bin.base = bin.top;
+    return bin;
+}
+
 /// Fills in what is not zero in a new heap, whose memory is zero: its second page stays untouched.
 pub fn initialise(heap: *Heap, id: u32) void {
     // One by one: a constant array of bins would be 195 more relocations.
     for (&heap.bins) |*bin| {
-        bin.top = dummy_slots[1..];
-        bin.limit = bin.top;
-        bin.base = bin.top;
+        bin.* = emptyBin();
         std.mem.doNotOptimizeAway(bin);
     }
     heap.table = table;

@@ -21,59 +21,56 @@ pub inline fn count(bin: *const Bin) u32 {
 }
 
 /// Doubles the slots of a magazine (the first time: makes them). False when it is as large as it
-/// may be, or the system refuses memory.
+/// may be, or the system refuses memory. This may move the array: only where no hit path of the
+/// same class can have been interrupted, when the bin has no slots yet or is full on a free.
 pub noinline fn grow(heap: *Heap, class: u32) bool {
     const bin = heap.bin(class);
+    if (growInPlace(bin)) return true;
     const capacity_max = size_class.geometry[class].slots_max;
     if (bin.capacity >= capacity_max) return false;
     // Powers of two with the sentinel, so that the arena's blocks are used to the end.
-    const slots_old: u32 = @as(u32, bin.capacity) + 1;
-    const slots = if (bin.capacity == 0) @as(u32, t.magazine_slots_start) else slots_old * 2;
+    const slots_old: u32 = @as(u32, bin.room) + 1;
+    const slots = if (bin.room == 0) firstSlots(capacity_max) else slots_old * 2;
     const memory = region.arena.alloc(slots * @sizeOf(usize), heap.id) orelse return false;
     const array: [*]usize = @ptrCast(memory);
     array[0] = 0;
-    const filled = count(bin);
-    @memcpy(array[1 .. 1 + filled], bin.base[0..filled]);
     const old_base = bin.base;
-    const capacity = @min(slots - 1, capacity_max);
-    // Between these stores a handler sees a magazine that is empty and full.
-    bin.limit = bin.base;
-    bin.top = bin.base;
+    const old_room = bin.room;
+    const filled = count(bin);
+    // Empty first, then full: a handler in between finds nothing to take and no room.
+    bin.top = old_base;
     base.compilerBarrier();
-    const old_capacity = bin.capacity;
+    bin.limit = old_base;
+    base.compilerBarrier();
+    @memcpy(array[1 .. 1 + filled], old_base[0..filled]);
+    bin.room = @intCast(@min(slots - 1, capacity_max));
+    bin.capacity = if (old_room == 0) @min(bin.room, t.magazine_slots_start - 1) else bin.room;
     bin.base = array + 1;
-    bin.capacity = @intCast(capacity);
     base.compilerBarrier();
-    bin.limit = bin.base + capacity;
+    bin.limit = bin.base + bin.capacity;
+    base.compilerBarrier();
     bin.top = bin.base + filled;
     heap.used_bins[class / 64] |= @as(u64, 1) << @intCast(class % 64);
-    if (old_capacity != 0) {
+    if (old_room != 0) {
         const old: [*]align(64) u8 = @ptrCast(@alignCast(old_base - 1));
         region.arena.free(old, slots_old * @sizeOf(usize), heap.id);
     }
     return true;
 }
 
-/// Grows a magazine that is still small.
-fn growEasily(heap: *Heap, class: u32) bool {
-    return heap.bin(class).capacity < t.magazine_slots_easy - 1 and grow(heap, class);
+/// Slots of the first array, the sentinel included.
+fn firstSlots(capacity_max: u32) u32 {
+    const wanted = @min(capacity_max + 1, t.magazine_slots_easy);
+    return std.math.ceilPowerOfTwoAssert(u32, @max(wanted, t.magazine_slots_start));
 }
 
-/// Makes room for what arrives in messages; only in a magazine that is in use.
-pub inline fn growForDrain(heap: *Heap, class: u32) bool {
-    const capacity = heap.bin(class).capacity;
-    if (capacity == 0 or capacity >= drained_max[class]) return false;
-    return grow(heap, class);
+/// Raises the limit within the array. Nothing moves: safe whatever was interrupted.
+pub fn growInPlace(bin: *Bin) bool {
+    if (bin.capacity >= bin.room) return false;
+    bin.capacity = @min(bin.capacity * 2 + 1, bin.room);
+    bin.limit = bin.base + bin.capacity;
+    return true;
 }
-
-/// Blocks up to which a drain grows a magazine.
-const drained_max: [size_class.small_count + 1]u16 = blk: {
-    var table: [size_class.small_count + 1]u16 = undefined;
-    for (&table, size_class.geometry[0..table.len]) |*most, g| {
-        most.* = @min(g.slots_max, t.magazine_slots_drained - 1);
-    }
-    break :blk table;
-};
 
 /// How many blocks a refill asks for: half of a grown magazine, so that frees find room.
 fn wantedOf(bin: *const Bin) u32 {
@@ -102,7 +99,7 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     bin.refills += 1;
     if (bin.refills == t.refills_per_growth) {
         bin.refills = 0;
-        _ = growEasily(heap, class);
+        _ = growInPlace(bin);
     }
     // Gathered apart: a handler's free may use the magazine meanwhile.
     var gathered: [t.refill_blocks_max]usize = undefined;

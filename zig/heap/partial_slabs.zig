@@ -13,7 +13,10 @@ const slice = region.space.slice;
 const Slice = region.Slice;
 const SliceId = region.SliceId;
 const Place = region.space.Place;
-const Heap = @import("heap.zig").Heap;
+const heaps = @import("heap.zig");
+const lookup = @import("lookup.zig");
+const space = region.space;
+const Heap = heaps.Heap;
 
 /// An empty slab of more slices is given back even when it is the class's last free capacity.
 const keep_slices_max = 64 * t.kib / t.slice_size;
@@ -121,7 +124,9 @@ noinline fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
     if (!orphan and !large and !hasOther(heap, class, id)) return;
     remove(heap, class, id);
     slab.slab_state = .full;
-    slabs.destroy(id, heap.id);
+    // In the name of who holds the lock, who may be a helper: after a fork it must be known whose
+    // hands the run allocator was in.
+    slabs.destroy(id, heap.lock.heldBy());
 }
 
 fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {
@@ -140,7 +145,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
         const current = heap.current[class];
         if (current != 0 and slice(current).free_count == slice(current).block_count) {
             heap.current[class] = 0;
-            slabs.destroy(current, heap.id);
+            slabs.destroy(current, heap.lock.heldBy());
         }
         for (heap.partial[class]) |first| {
             var id = first;
@@ -148,12 +153,44 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
                 const next = slice(id).next;
                 if (slice(id).free_count == slice(id).block_count) {
                     remove(heap, class, id);
-                    slabs.destroy(id, heap.id);
+                    slabs.destroy(id, heap.lock.heldBy());
                 }
                 id = next;
             }
         }
     }
+}
+
+/// In a child after fork, for the heap of the thread that forked, which a helper of the parent was
+/// just draining: the lists and counts are made again from the slice map and the bits. Blocks in
+/// the helper's hands are lost to the child.
+pub fn rebuild(heap: *Heap) void {
+    heap.current = @splat(0);
+    heap.partial = @splat(@splat(0));
+    for (0..space.count()) |index| {
+        const number: u32 = @intCast(index);
+        if (space.isVacant(number)) continue;
+        var id = (number << t.region_slices_shift) + 1;
+        const end = (number << t.region_slices_shift) + space.at(number).frontier;
+        while (id < end) {
+            const entry = space.entry(id).load(.monotonic); // One thread.
+            if (entry == 0) {
+                id += 1;
+                continue;
+            }
+            const class = (entry ^ heap.tag) / @sizeOf(heaps.Bin);
+            if (class <= size_class.small_count) rebuildSlab(heap, class, id, entry);
+            id += lookup.lengthOfRun(id);
+        }
+    }
+}
+
+fn rebuildSlab(heap: *Heap, class: u32, id: SliceId, entry: u32) void {
+    slabs.rebuild(id, entry);
+    const slab = slice(id);
+    slab.slab_state = .full;
+    slab.threshold = 0;
+    if (slab.free_count > 0) insert(heap, class, id, 0);
 }
 
 /// Checks every slab the heap has in a list.

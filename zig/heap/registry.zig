@@ -55,12 +55,15 @@ pub noinline fn create(holder: u32) ?*Heap {
 
 /// Says that a heap is an orphan now. Its state says so already.
 pub fn markOrphan(heap: *Heap) void {
-    _ = orphans[heap.id / 64].fetchOr(@as(u64, 1) << @intCast(heap.id % 64), .monotonic);
+    const bit = @as(u64, 1) << @intCast(heap.id % 64);
+    // The count follows the bit: a fork may come between state and mark.
+    if (orphans[heap.id / 64].fetchOr(bit, .monotonic) & bit != 0) return;
     _ = orphan_count.fetchAdd(1, .monotonic);
 }
 
 fn unmarkOrphan(heap: *Heap) void {
-    _ = orphans[heap.id / 64].fetchAnd(~(@as(u64, 1) << @intCast(heap.id % 64)), .monotonic);
+    const bit = @as(u64, 1) << @intCast(heap.id % 64);
+    if (orphans[heap.id / 64].fetchAnd(~bit, .monotonic) & bit == 0) return;
     _ = orphan_count.fetchSub(1, .monotonic);
 }
 
@@ -127,21 +130,31 @@ pub fn orphanCount() u32 {
 /// In a child after fork. Every heap but the survivor's belongs to a thread that does not exist.
 /// Those whose lock was held are torn: set aside. The others become orphans; what lay in their
 /// magazines and outgoing messages is lost to the child (a bounded leak). With `set_aside_all`
-/// nothing is known of who survived: no heap but the caller's is used again.
+/// nothing is known of who survived: whole heaps stay with their owner, who may live.
 pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bool) void {
     message.repairAfterFork(survivor_holder);
     for (1..end()) |id| {
         const heap = table[id].load(.monotonic) orelse continue; // One thread.
-        if (heap == survivor) continue;
+        if (heap == survivor) {
+            if (!heap.lock.holderLost(survivor_holder)) continue;
+            partial_slabs.rebuild(heap);
+            heap.lock.reset();
+            continue;
+        }
         const state = heap.state.load(.monotonic);
         const lost = heap.lock.holderLost(survivor_holder);
         if (lost) heap.lock.reset();
-        if (state == .orphan and !lost) continue;
+        if (state == .orphan and !lost) {
+            markOrphan(heap);
+            continue;
+        }
         if (state == .orphan) unmarkOrphan(heap);
-        if (lost or set_aside_all or state == .set_aside) {
+        if (lost or state == .set_aside) {
             heap.state.store(.set_aside, .monotonic); // One thread.
             continue;
         }
+        // The forking thread may live and use this heap: it stays as it is, and nobody's.
+        if (set_aside_all) continue;
         forgetOwner(heap);
         heap.state.store(.orphan, .monotonic); // One thread.
         markOrphan(heap);
@@ -150,10 +163,8 @@ pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bo
 
 fn forgetOwner(heap: *Heap) void {
     for (&heap.bins) |*bin| {
-        if (bin.capacity == 0) continue;
-        // The arrays stay for whoever adopts; the blocks in them are leaked.
-        bin.top = bin.base;
-        bin.limit = bin.base + bin.capacity;
+        // The arrays are leaked with the blocks in them: one may have been grown just then.
+        bin.* = heaps.emptyBin();
     }
     for (&heap.outgoing) |*slot| slot.* = .{ .owner = 0, .bytes_left = 0, .message = null };
     heap.messages = null;

@@ -50,14 +50,18 @@ pub inline fn pushFast(heap: *Heap, pointer: usize, entry: u32) bool {
     const owner = heaps.ownerOfEntry(entry);
     const slot = &heap.outgoing[owner % t.outgoing_slots];
     const cost = costs[heaps.classOfEntry(entry)];
-    // Nothing fits an unused slot, nor those of sentinels.
+    // Nothing fits an unused slot, nor those of sentinels (which are never written).
     if (slot.owner != owner or heap.busy or slot.bytes_left <= cost) return false;
-    heap.busy = true; // A handler that frees now must not use the same slot.
+    heap.busy = true; // From here on a handler's frees wait.
     base.compilerBarrier();
-    add(slot, cost, pointer);
+    // Once more: a handler may have posted the message before it saw the mark.
+    const fits = slot.owner == owner and slot.bytes_left > cost;
+    if (fits) add(slot, cost, pointer);
     base.compilerBarrier();
     heap.busy = false;
-    return heap.parked_count == 0 or unpark(heap);
+    if (!fits) return false;
+    if (heap.parked_count != 0) @import("slow.zig").settle();
+    return true;
 }
 
 inline fn add(slot: *Outgoing, cost: i32, pointer: usize) void {
@@ -66,12 +70,6 @@ inline fn add(slot: *Outgoing, cost: i32, pointer: usize) void {
     slot.bytes_left -= cost;
     message.blocks[message.count] = pointer;
     message.count += 1;
-}
-
-fn unpark(heap: *Heap) bool {
-    @branchHint(.cold);
-    @import("slow.zig").drainParked(heap);
-    return true;
 }
 
 pub const Help = enum {
@@ -89,6 +87,8 @@ pub noinline fn push(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     const slot = &heap.outgoing[owner % t.outgoing_slots];
     if (slot.owner != owner or slot.bytes_left <= cost) {
         post(heap, slot, help);
+        // Helping may have forwarded blocks through this very slot.
+        post(heap, slot, .forbidden);
         slot.message = message_file.get(heap) orelse
             return withoutMessage(heap, pointer, entry, help);
         slot.owner = owner;
@@ -166,6 +166,8 @@ pub noinline fn releaseHelped(target: *Heap, helper: *Heap) void {
         // seq_cst: after the release, against a push before a failed tryAcquire.
         if (target.state.load(.seq_cst) != .orphan or target.inbox.isEmpty()) return;
         if (!target.lock.tryAcquire(helper.id)) return;
+        // Adopted meanwhile: an exiting owner must not touch what is another thread's now.
+        if (target.state.load(.monotonic) != .orphan) break; // Stable under the lock.
         drainHelped(target, helper);
     }
     target.lock.release();
@@ -207,7 +209,7 @@ inline fn deliverBlock(
     const class = bin_offset / @sizeOf(heaps.Bin);
     if (to_magazines) {
         const bin = target.bin(class);
-        if (!bin.isFull() or magazine.growForDrain(target, class)) {
+        if (!bin.isFull() or magazine.growInPlace(bin)) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();

@@ -61,9 +61,9 @@ const Call = struct {
 
     inline fn end(call: Call) void {
         const heap = call.heap;
+        if (heap.parked_count != 0) freeParked(heap);
         base.compilerBarrier();
         heap.busy = false;
-        if (heap.parked_count != 0) drainParked(heap);
         if (call.place) |place| return endShared(heap, place);
         if (!heap.hooked) thread.hook(heap);
     }
@@ -71,7 +71,7 @@ const Call = struct {
     fn endShared(heap: *Heap, place: *const Heap) void {
         @branchHint(.cold);
         // Nobody comes by to post later what an exited thread has freed.
-        remote_free.postAll(heap, .allowed);
+        thread.postEverything(heap);
         thread.leaveShared(place);
     }
 };
@@ -106,7 +106,8 @@ fn checkOut(block: usize) void {
 fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?Block {
     if (size > std.math.maxInt(isize)) return null;
     if (size <= mmap_threshold and alignment <= mmap_threshold) {
-        return medium.allocLarge(heap, size, alignment);
+        if (medium.allocLarge(heap, size, alignment)) |block| return block;
+        // Regions are small under a limit of address space: a mapping of its own may still fit.
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
         if (!region.run_allocator.releaseIdle(heap.id)) return null;
@@ -226,17 +227,36 @@ fn parkNested(pointer: usize) void {
     remote_free.park(heap, pointer);
 }
 
-/// Frees what nested calls parked. With `busy` clear; a handler may park more meanwhile.
-pub fn drainParked(heap: *Heap) void {
+/// Does nothing but what every slow call does at its ends: repairs after a fork, frees what was
+/// parked.
+pub noinline fn settle() void {
+    const call = Call.begin() orelse return;
+    call.end();
+}
+
+/// Frees what nested calls parked, at the end of a slow call.
+noinline fn freeParked(heap: *Heap) void {
     @branchHint(.cold);
-    // Once through: what cannot be freed now (no memory for a message) is parked again.
-    for (0..t.parked_max) |_| {
+    while (heap.parked_count != 0) {
         const count = heap.parked_count;
-        if (count == 0) return;
         const pointer = heap.parked[count - 1];
         heap.parked_count = count - 1;
         base.compilerBarrier();
-        _ = free(pointer, "free");
+        freeOne(heap, pointer);
+        // Parked again (no memory for a message, or a handler just now): for the next call.
+        if (heap.parked_count >= count) return;
+    }
+}
+
+/// A pointer that was looked up once before.
+fn freeOne(heap: *Heap, pointer: usize) void {
+    if (space.find(pointer)) |id| {
+        const entry = space.entry(id).load(.monotonic); // See slab.create.
+        if (entry == 0) os.report.misuse("free", pointer, lookup.reasonInvalid(pointer, id));
+        return freeIn(heap, pointer, id, entry, "free");
+    }
+    if (!region.huge_block.free(pointer, heap.id)) {
+        os.report.misuse("free", pointer, "double free");
     }
 }
 

@@ -30,8 +30,9 @@ const KeyState = enum(u8) { none, creating, ready, absent };
 /// Stored with release after `key`; loaded with acquire by `hook`.
 var key_state: std.atomic.Value(KeyState) = .init(.none);
 var key: c_uint = 0;
-/// glibc calls destructors in up to 4 rounds; ours waits for the last.
-const destructor_rounds = 4;
+/// glibc calls destructors in up to 4 rounds. Ours waits for the second that it sees, not for the
+/// last: a thread whose first call is made by a destructor is only seen from round 2 or 3 on.
+const destructor_rounds = 2;
 
 var shared_lock: os.Lock = .{};
 /// Under shared_lock. Never an orphan.
@@ -84,7 +85,7 @@ fn initialise(me: u32) bool {
     if (on_init) |callback| callback();
     if (!fork.init()) return false;
     if (region.space.count() == 0) {
-        const segment = region.space.reserveNext(true) orelse return false;
+        const segment = region.space.reserveNext(true, 0) orelse return false;
         region.arena.add(segment, me);
     }
     initialised.store(true, .release);
@@ -114,8 +115,8 @@ fn markHooked(heap: *Heap) void {
     heap.hooked = true;
 }
 
-/// The destructor of the key. Sets itself again until the last round, so that the destructors of
-/// others still find a heap.
+/// The destructor of the key. Sets itself again once, so that the destructors of others in the
+/// first round still find a heap; later ones use the shared one.
 fn onThreadExit(value: ?*anyopaque) callconv(.c) void {
     const heap: *Heap = @ptrCast(@alignCast(value orelse return));
     if (heaps.current() != heap) return;
@@ -151,8 +152,9 @@ pub fn exit(heap: *Heap) void {
     heap.lock.acquire(heap.id);
     partial_slabs.releaseEmpty(heap);
     heap.lock.release();
-    remote_free.postAll(heap, .allowed);
-    setPlace(.exited);
+    postEverything(heap);
+    // Nested calls get emergency memory until the last lock is released.
+    setPlace(.booting);
     heap.busy = false;
     heap.lock.acquire(heap.id);
     // seq_cst: before the look at the inbox below; see Heap.state.
@@ -160,6 +162,13 @@ pub fn exit(heap: *Heap) void {
     registry.markOrphan(heap);
     if (!heap.inbox.isEmpty()) remote_free.drainHelped(heap, heap);
     remote_free.releaseHelped(heap, heap);
+    setPlace(.exited);
+}
+
+/// Posts all outgoing messages. Helping an orphan may collect new ones: those are only posted.
+pub fn postEverything(heap: *Heap) void {
+    remote_free.postAll(heap, .allowed);
+    remote_free.postAll(heap, .forbidden);
 }
 
 /// The shared heap for a thread without one, with its lock held; null when the system refuses.

@@ -62,6 +62,11 @@ pub const Lock = extern struct {
         _ = linux.futex_3arg(&lock.word.raw, .{ .cmd = .WAKE, .private = true }, 1);
     }
 
+    /// Who holds the lock, for work done under it; 0: nobody.
+    pub fn heldBy(lock: *const Lock) u32 {
+        return lock.word.load(.monotonic) & ~contended; // The caller holds it: stable.
+    }
+
     /// In a child after fork: is the lock held by another thread than the one with this heap id,
     /// which is to say by nobody who exists here? (The only thread of a new child calls this.)
     pub fn holderLost(lock: *const Lock, survivor: u32) bool {

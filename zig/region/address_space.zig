@@ -155,11 +155,11 @@ pub fn at(number: u32) *Region {
 pub const Arena = struct { address: [*]u8, length: usize };
 
 /// Reserves one more region: as large as sensible, halved until the system agrees. Null when not
-/// even the smallest can be had. `with_arena`: memory for metadata is wanted too (else length 0).
-pub fn reserveNext(with_arena: bool) ?Arena {
+/// even the smallest can be had. `with_arena`: memory for metadata is wanted too (else length 0). `size_needed`: a smaller one would be of no use.
+pub fn reserveNext(with_arena: bool, size_needed: usize) ?Arena {
     const number = vacantSlot() orelse return null;
     var size = reservationSize();
-    while (size >= t.region_size_min) : (size /= 2) {
+    while (size >= t.region_size_min and size > size_needed) : (size /= 2) {
         if (reserve(number, size, with_arena)) |arena| return arena;
     }
     return null;
@@ -184,17 +184,18 @@ pub fn isVacant(number: u32) bool {
 pub fn giveBack(number: u32) void {
     assert(number > 0);
     const region = &regions[number];
-    region.limit.store(0, .release);
     const start = region.reserved_address;
     const arena_start = start + region.arena_offset;
     const after_arena = @intFromPtr(region.slices) - guard_size;
     const end = start + region.reserved_length;
-    _ = os.memory.unmap(@ptrFromInt(start), arena_start - start);
-    _ = os.memory.unmap(@ptrFromInt(after_arena), end - after_arena);
+    // Vacant before it is gone: a child made by fork in between must not look into it.
+    region.limit.store(0, .release);
     region.reserved_length = 0;
     region.capacity = 0;
     region.frontier = 1;
     region.committed = 0;
+    _ = os.memory.unmap(@ptrFromInt(start), arena_start - start);
+    _ = os.memory.unmap(@ptrFromInt(after_arena), end - after_arena);
 }
 
 /// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
@@ -212,7 +213,8 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
     const capacity = size / t.slice_size;
     const map_size = std.mem.alignForward(usize, capacity * @sizeOf(Entry), guard_size);
     const slices_size = std.mem.alignForward(usize, capacity * @sizeOf(Slice), guard_size);
-    const arena_size = if (with_arena) @max(capacity * 64, t.mib) else 0;
+    const arena_wanted = std.mem.alignForward(usize, capacity * 64, guard_size);
+    const arena_size = if (with_arena) @max(arena_wanted, t.mib) else 0;
     const bits_size = std.mem.alignForward(usize, capacity * @sizeOf(LiveBits), guard_size);
     // Guards between the parts; the data last, on a 2 MiB boundary.
     const metadata_size = map_size + slices_size + bits_size + arena_size + 4 * guard_size;
@@ -243,6 +245,7 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
     if (!commitMetadata(region, number, 1)) {
         region.limit.store(0, .monotonic); // Never published.
         region.reserved_length = 0;
+        region.capacity = 0;
         _ = os.memory.unmap(start, total);
         return null;
     }
@@ -320,7 +323,8 @@ pub fn ensureCommitted(number: u32, end: u32, dense: bool) bool {
     const region = &regions[number];
     assert(end <= region.capacity);
     // Apart, since memory is committed further ahead than its metadata.
-    if (!commitMetadata(region, number, end)) return false;
+    // And one slice further: a run that ends at the frontier looks at its neighbour.
+    if (!commitMetadata(region, number, @min(end + 1, region.capacity))) return false;
     if (end <= region.committed) return true;
     const wanted = @min(@max(end, region.committed + commitStep(region)), region.capacity);
     const from = region.committed;
@@ -377,7 +381,7 @@ comptime {
 }
 
 test "find: total for any value" {
-    _ = reserveNext(true) orelse return error.NoRegion;
+    _ = reserveNext(true, 0) orelse return error.NoRegion;
     const start = regions[0].address;
     try std.testing.expectEqual(@as(?SliceId, 0), find(start));
     try std.testing.expectEqual(@as(?SliceId, 1), find(start + t.slice_size));
@@ -389,7 +393,7 @@ test "find: total for any value" {
     byte.* = 1;
     byte.* = 0; // Never handed out: it must still read as zero.
     try std.testing.expectEqual(@as(u32, 0), entry(50).load(.monotonic));
-    _ = reserveNext(true) orelse return error.NoRegion;
+    _ = reserveNext(true, 0) orelse return error.NoRegion;
     const further = find(regions[1].address + 3 * t.slice_size).?;
     try std.testing.expectEqual(@as(u32, 1), regionOf(further));
     try std.testing.expectEqual(regions[1].address + 3 * t.slice_size, address(further));

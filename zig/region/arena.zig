@@ -124,7 +124,7 @@ pub fn repairAfterFork(survivor: u32) void {
 }
 
 test "arena: alloc, free, reuse" {
-    if (spare_count == 0 and segment_end == 0) add(space.reserveNext(true).?, 1);
+    if (spare_count == 0 and segment_end == 0) add(space.reserveNext(true, 0).?, 1);
     const before = usedBytes();
     const a = alloc(100, 1).?;
     const b = alloc(128, 1).?;

@@ -31,6 +31,7 @@ const Table = struct {
 const removed = 1;
 const capacity_start = 1024;
 const home_shift = 21;
+const list_tries_max = 10_000;
 
 pub var lock: os.Lock = .{};
 var tables: [16]Table = undefined;
@@ -98,8 +99,9 @@ fn ensureRoom() bool {
 
 fn growTable(capacity: usize) bool {
     const known = table_count.load(.monotonic); // Under the lock.
-    // Tombstones in a table that cannot be replaced any more: clean it where it is.
-    if (known == tables.len) return filled + 1 < tables[known - 1].capacity;
+    // Tombstones are used again; one cell must stay empty, or a probe never ends.
+    if (known == tables.len) return filled + 1 < tables[known - 1].capacity or
+        block_count.load(.monotonic) < filled;
     const memory = os.memory.map(capacity * @sizeOf(Block)) orelse return false;
     const fresh: Table = .{ .blocks = @ptrCast(@alignCast(memory)), .capacity = capacity };
     filled = 0;
@@ -156,7 +158,11 @@ pub const Extent = struct { address: usize, length: usize };
 
 /// Copies up to `extents.len` blocks; how many.
 pub fn list(extents: []Extent, holder: u32) usize {
-    lock.acquire(holder);
+    // Tried, not waited for: a signal handler may ask while its own thread holds the lock.
+    for (0..list_tries_max) |_| {
+        if (lock.tryAcquire(holder)) break;
+        std.atomic.spinLoopHint();
+    } else return 0;
     defer lock.release();
     const current = table() orelse return 0;
     var count: usize = 0;
@@ -177,9 +183,25 @@ fn unregister(address: usize, holder: u32) ?Block {
     const entry = lookUp(address) orelse return null;
     const block = entry.*;
     entry.address.store(removed, .release);
+    dropTombstones(entry);
     _ = block_count.fetchSub(1, .monotonic); // Statistics.
     _ = block_bytes.fetchSub(block.length.raw, .monotonic);
     return block;
+}
+
+/// Turns tombstones into empty cells where no probe passes through them: those that end at an
+/// empty cell. A reader that is on its way sees a cell earlier what it would see a cell later.
+fn dropTombstones(last: *Block) void {
+    const current = table().?;
+    const mask = current.capacity - 1;
+    var index = (@intFromPtr(last) - @intFromPtr(current.blocks)) / @sizeOf(Block);
+    // monotonic throughout: under the lock.
+    if (current.blocks[(index + 1) & mask].address.load(.monotonic) != 0) return;
+    while (current.blocks[index].address.load(.monotonic) == removed) {
+        current.blocks[index].address.store(0, .monotonic);
+        filled -= 1;
+        index = (index -% 1) & mask;
+    }
 }
 
 fn pages(size: usize) ?usize {
@@ -297,7 +319,9 @@ fn move(address: usize, length_new: usize, holder: u32) ?usize {
     const length = block.length.raw;
     if (!os.memory.moveTo(@ptrFromInt(address), length, length_new, target)) {
         reinsert(block, holder);
-        _ = os.memory.unmap(target, room);
+        // A failed move may have unmapped what it would have replaced, and somebody else may be
+        // there by now: only the rest is surely ours.
+        if (room > length_new) _ = os.memory.unmap(target + length_new, room - length_new);
         return null;
     }
     const place = @intFromPtr(target);

@@ -92,7 +92,10 @@ fn takeFresh(length: u32, holder: u32) ?Run {
     for (0..t.regions_max) |index| {
         const number: u32 = @intCast(index);
         if (number == space.count() or space.isVacant(number)) {
-            arena.add(space.reserveNext(arena.isLow(holder)) orelse return null, holder);
+            // One that cannot hold the run would only use address space up.
+            const needed = (@as(usize, length) + 2) << t.slice_shift;
+            const segment = space.reserveNext(arena.isLow(holder), needed) orelse return null;
+            arena.add(segment, holder);
         }
         if (takeFrontier(number, length)) |run| return run;
     }
@@ -238,7 +241,9 @@ pub noinline fn repairAfterFork(survivor: u32, comptime lengthOf: fn (SliceId) u
     if (!lock.holderLost(survivor)) return;
     runs = .{};
     live_slices = 0;
-    for (0..space.count()) |number| rebuild(@intCast(number), lengthOf);
+    for (0..space.count()) |number| {
+        if (!space.isVacant(@intCast(number))) rebuild(@intCast(number), lengthOf);
+    }
     lock.reset();
 }
 

@@ -56,6 +56,19 @@ pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     return run.first;
 }
 
+/// In a child after fork: counts and entries of a slab whose heap was torn, from its bits.
+pub fn rebuild(id: SliceId, entry: u32) void {
+    const slab = space.slice(id);
+    const g = &size_class.geometry[slab.class];
+    for (0..g.slices) |back| space.slice(id + @as(u32, @intCast(back))).back = @intCast(back);
+    reassign(id, entry);
+    var set_bits: u32 = 0;
+    const words = wordsOf(slab);
+    for (0..(slab.block_count + 63) / 64) |word| set_bits += @popCount(words[word]);
+    slab.free_count = @intCast(set_bits + (slab.block_count - slab.fresh));
+    slab.hint = 0;
+}
+
 /// Gives a slab back whose blocks are all free.
 pub noinline fn destroy(id: SliceId, holder: u32) void {
     const slab = space.slice(id);
@@ -252,7 +265,7 @@ fn putAt(address: usize) PutError!void {
 
 fn prepare() !void {
     if (space.count() == 0) {
-        region.arena.add(space.reserveNext(true) orelse return error.OutOfMemory, 1);
+        region.arena.add(space.reserveNext(true, 0) orelse return error.OutOfMemory, 1);
     }
 }
 
