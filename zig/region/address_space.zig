@@ -155,7 +155,8 @@ pub fn at(number: u32) *Region {
 pub const Arena = struct { address: [*]u8, length: usize };
 
 /// Reserves one more region: as large as sensible, halved until the system agrees. Null when not
-/// even the smallest can be had. `with_arena`: memory for metadata is wanted too (else length 0). `size_needed`: a smaller one would be of no use.
+/// even the smallest can be had. `with_arena`: memory for metadata is wanted too (else length 0).
+/// `size_needed`: a smaller one would be of no use.
 pub fn reserveNext(with_arena: bool, size_needed: usize) ?Arena {
     const number = vacantSlot() orelse return null;
     var size = reservationSize();
