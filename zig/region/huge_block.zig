@@ -381,6 +381,13 @@ test "huge blocks: thousands, the table grows and reuses" {
         const address = alloc(4096, 4096, 0, 1).?;
         try std.testing.expect(free(address, 1));
     }
+    // One at a time, of ever other sizes and so addresses: tombstones must not use the table up.
+    var prng: std.Random.DefaultPrng = .init(3);
+    for (0..60_000) |_| {
+        const size = 4096 * (1 + prng.random().uintLessThan(usize, 3000));
+        const address = alloc(size, 4096, 0, 1) orelse return error.TableUsedUp;
+        try std.testing.expect(free(address, 1));
+    }
     try std.testing.expect(table_count.raw < 6);
 }
 

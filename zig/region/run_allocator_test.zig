@@ -117,6 +117,22 @@ test "run allocator: freeing all in one go ends inside the reserve" {
     try std.testing.expect(kept <= 8 * t.mib);
 }
 
+test "run allocator: a run that ends where the committed metadata did" {
+    // Metadata is committed for 16,384 slices at a time; the run's neighbour lies beyond.
+    const step = 16_384;
+    const area = space.at(0);
+    const next = std.mem.alignForward(u32, area.frontier + 1, step);
+    // Longer than any free run, so that it comes from the frontier (or extends what ends there).
+    const whole = runs.alloc(2 * step, 1) orelse return error.OutOfMemory;
+    const rest = std.mem.alignForward(u32, area.frontier + 1, step) - area.frontier;
+    const last = runs.alloc(rest, 1) orelse return error.OutOfMemory;
+    if (last.first + rest == area.frontier) try std.testing.expectEqual(0, area.frontier % step);
+    try std.testing.expect(area.frontier >= next);
+    runs.free(last.first, rest, false, 1);
+    runs.free(whole.first, 2 * step, false, 1);
+    runs.check(1);
+}
+
 fn lengthOfTest(id: u32) u32 {
     return space.slice(id).length;
 }

@@ -224,3 +224,25 @@ CASE(realloc_of_a_dead_threads_block) {
     }
     free(block);
 }
+
+static pthread_key_t late_key;
+
+static void allocate_first_here(void *value) {
+    (void)value;
+    void *block = malloc(300);
+    memset(block, 1, 300);
+    free(block);
+}
+
+static void *only_set_the_key(void *argument) {
+    pthread_setspecific(late_key, argument);
+    return NULL;
+}
+
+/* Such a thread's heap is not seen in the first round of destructors. Each would be one heap. */
+OURS(first_call_in_a_key_destructor) {
+    free(malloc(1)); /* the library's own key comes first */
+    CHECK(pthread_key_create(&late_key, allocate_first_here) == 0, "pthread_key_create");
+    for (int turn = 0; turn < 2000; turn++) run_and_join(only_set_the_key, &late_key);
+    CHECK(mallinfo2().ordblks < 20, "%zu heaps", mallinfo2().ordblks);
+}
