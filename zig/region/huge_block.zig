@@ -383,8 +383,8 @@ test "huge blocks: thousands, the table grows and reuses" {
     }
     // One at a time, of ever other sizes and so addresses: tombstones must not use the table up.
     var prng: std.Random.DefaultPrng = .init(3);
-    for (0..60_000) |_| {
-        const size = 4096 * (1 + prng.random().uintLessThan(usize, 3000));
+    for (0..150_000) |_| {
+        const size = 4096 * (1 + prng.random().uintLessThan(usize, 50_000));
         const address = alloc(size, 4096, 0, 1) orelse return error.TableUsedUp;
         try std.testing.expect(free(address, 1));
     }

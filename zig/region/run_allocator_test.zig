@@ -117,19 +117,21 @@ test "run allocator: freeing all in one go ends inside the reserve" {
     try std.testing.expect(kept <= 8 * t.mib);
 }
 
-test "run allocator: a run that ends where the committed metadata did" {
-    // Metadata is committed for 16,384 slices at a time; the run's neighbour lies beyond.
+test "run allocator: a run that ends where the committed metadata does" {
+    // Longer than any free run, so it comes from the frontier (with what is free before it), and
+    // so long that its metadata is committed exactly up to its end, a page boundary. Its neighbour
+    // lies beyond.
     const step = 16_384;
-    const area = space.at(0);
-    const next = std.mem.alignForward(u32, area.frontier + 1, step);
-    // Longer than any free run, so that it comes from the frontier (or extends what ends there).
-    const whole = runs.alloc(2 * step, 1) orelse return error.OutOfMemory;
-    const rest = std.mem.alignForward(u32, area.frontier + 1, step) - area.frontier;
-    const last = runs.alloc(rest, 1) orelse return error.OutOfMemory;
-    if (last.first + rest == area.frontier) try std.testing.expectEqual(0, area.frontier % step);
-    try std.testing.expect(area.frontier >= next);
-    runs.free(last.first, rest, false, 1);
-    runs.free(whole.first, 2 * step, false, 1);
+    const frontier = space.at(0).frontier;
+    const last = space.slice(frontier - 1);
+    const is_free = last.run_state == .dirty or last.run_state == .clean;
+    const first = if (is_free) frontier - 1 - last.back else frontier;
+    const length = std.mem.alignForward(u32, first + 4 * step, step) - first;
+    const run = runs.alloc(length, 1) orelse return error.OutOfMemory;
+    try std.testing.expectEqual(first, run.first);
+    try std.testing.expectEqual(@as(u32, 0), space.at(0).frontier % step);
+    try std.testing.expect(!runs.resize(run.first, length, std.math.maxInt(u32) / 64, 1));
+    runs.free(run.first, length, false, 1);
     runs.check(1);
 }
 

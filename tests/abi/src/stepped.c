@@ -28,7 +28,8 @@ static void on_step(int signal, siginfo_t *info, void *context) {
 
 static void *call_stepped(uintptr_t function, void *argument) {
     void *result;
-    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq; call *%1; pushfq; andq $-257, (%%rsp); popfq"
+    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq; call *%1;"
+                     "pushfq; andq $-257, (%%rsp); popfq"
                      : "=a"(result)
                      : "r"(function), "D"(argument)
                      : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
