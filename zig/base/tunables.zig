@@ -74,12 +74,12 @@ pub const message_bytes_max = 16 * kib;
 pub const outgoing_slots = 8;
 /// Every n-th slow call posts all outgoing messages; every 16th was slower.
 pub const post_period = 4;
-/// Messages a heap drains in one slow call: 4 x 62 < 256 blocks.
-pub const drain_messages_max = 4;
+/// Messages a heap drains in one slow call: 3 x 62 blocks and a refill are fewer than 256.
+pub const drain_messages_max = 3;
 /// Messages queued in an inbox above which the poster helps to drain: 16 x 16 KiB = 256 KiB.
 pub const inbox_messages_bound = 16;
 /// Messages a helper drains per hold of a foreign heap's lock.
-pub const help_messages_max = 8;
+pub const help_messages_max = 4;
 /// Empty messages change hands by so many; a heap keeps less than twice as many (12 KiB). One at a
 /// time cost 5 % of a loop of remote frees.
 pub const message_batch = 12;
@@ -138,7 +138,7 @@ comptime {
     assert(slice_size == 16 * kib);
     assert(slab_blocks_max <= 1 << 15);
     assert(medium_size_max < mmap_threshold_default);
-    assert(drain_messages_max * message_blocks_max <= 256);
+    assert(drain_messages_max * message_blocks_max + refill_blocks_max <= 256);
     assert(refill_blocks_max <= 256);
     // The slice index and the region number share one u32.
     assert(regions_max <= 1 << (32 - region_slices_shift));

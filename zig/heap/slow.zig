@@ -62,6 +62,7 @@ const Call = struct {
     inline fn end(call: Call) void {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
+        region.run_allocator.purgeDue(heap.id);
         base.compilerBarrier();
         heap.busy = false;
         if (call.place) |place| return endShared(heap, place);

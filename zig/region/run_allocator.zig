@@ -25,6 +25,11 @@ pub var runs: FreeRuns = .{};
 /// Slices handed out: slabs, blocks, and what magazines hold.
 pub var live_slices: u32 = 0;
 
+/// What is to be purged at the end of the slow call. Under the lock.
+var pending: purge.Plan = .{ .slices = 0, .piece = 0 };
+/// Whether there is something pending: written under the lock, read as a hint. monotonic.
+var due: std.atomic.Value(bool) = .init(false);
+
 /// A run handed out. `zero`: its memory reads as zero.
 pub const Run = struct { first: SliceId, zero: bool };
 
@@ -131,12 +136,33 @@ fn isDense(length: u32, frontier: u32) bool {
     return length <= chunk or length <= frontier / t.hugepage_run_share;
 }
 
-/// Takes a run back. `clean`: its memory reads as zero.
+/// Takes a run back. `clean`: its memory reads as zero. Nothing is purged yet: `purgeDue` is
+/// called once at the end of a slow call, however many runs it freed.
 pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
     lock.acquire(holder);
     live_slices -= length;
     _ = runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
     const plan = purge.plan(&runs, live_slices, length);
+    if (plan.slices > 0) {
+        pending.slices +|= plan.slices;
+        pending.piece = @max(pending.piece, plan.piece);
+        pending.aged = plan.aged and (pending.aged or !due.load(.monotonic)); // Under the lock.
+        due.store(true, .monotonic);
+    }
+    lock.release();
+}
+
+/// Purges what the frees of this slow call (or of another thread's) made due: at most two system
+/// calls, and two more for metadata once per 16 MiB. With no lock held.
+pub inline fn purgeDue(holder: u32) void {
+    if (due.load(.monotonic)) purgePending(holder); // A hint: looked at again under the lock.
+}
+
+noinline fn purgePending(holder: u32) void {
+    lock.acquire(holder);
+    const plan = pending;
+    pending = .{ .slices = 0, .piece = 0 };
+    due.store(false, .monotonic);
     lock.release();
     if (plan.slices > 0) _ = purge.run(plan, holder);
 }

@@ -68,6 +68,7 @@ test "run allocator: random operations against a model" {
                 continue;
             }
             runs.free(held[index].first, held[index].length, false, 1);
+            runs.purgeDue(1);
             sum -= held[index].length;
             count -= 1;
             held[index] = held[count];
@@ -97,6 +98,7 @@ test "run allocator: the system refuses the n-th call, for every n" {
             try expectZero(run, length);
             paint(.{ .first = run.first, .length = length, .mark = 0xa5 });
             runs.free(run.first, length, false, 1);
+            runs.purgeDue(1);
         }
         os.fake.failNone();
         try std.testing.expectEqual(live_before, runs.live_slices);
@@ -112,6 +114,7 @@ test "run allocator: freeing all in one go ends inside the reserve" {
     const purged_before = purge.purged_slices.raw;
     const run = runs.alloc(slices, 1) orelse return error.OutOfMemory;
     runs.free(run.first, slices, false, 1);
+    runs.purgeDue(1);
     try std.testing.expect(purge.purged_slices.raw > purged_before);
     const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
     try std.testing.expect(kept <= 8 * t.mib);
