@@ -99,7 +99,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def hotpath(session: nox.Session) -> None:
-    """Measure malloc and free by cycles, beside glibc and the allocators found here."""
+    """Measure malloc and free (in cycles where the machine counts them) beside other allocators."""
     need(session, "harness")
     liballoc(session, "build")
     liballoc(session, "hotpath", *session.posargs)

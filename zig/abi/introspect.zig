@@ -83,8 +83,7 @@ pub fn mallocStats() callconv(.c) void {
     line(&text, "mmap regions     = ", now.huge_count);
     line(&text, "mmap bytes       = ", now.huge_bytes);
     line(&text, "heaps            = ", now.heaps);
-    const bytes = text.slice();
-    _ = std.os.linux.write(2, bytes.ptr, bytes.len);
+    os.report.write(text.slice());
 }
 
 noinline fn line(text: *base.Text, label: []const u8, value: u64) void {

@@ -138,7 +138,7 @@ pub fn writeJson(text: *base.Text) void {
     text.char('{');
     text.jsonKey("liballoc");
     text.jsonString(version);
-    text.jsonField("pid", @intCast(std.os.linux.getpid()));
+    text.jsonField("pid", os.machine.processId());
     text.jsonKey("exe");
     text.jsonString(os.machine.executable(&path));
     text.jsonField("level", options.level);

@@ -178,6 +178,10 @@ fn valueOf(entry: []const u8, name: []const u8) ?[]const u8 {
     return entry[name.len + 1 ..];
 }
 
+pub fn processId() u64 {
+    return @intCast(linux.getpid());
+}
+
 /// The path of the running program.
 pub noinline fn executable(buffer: []u8) []const u8 {
     const length = linux.readlink("/proc/self/exe", buffer.ptr, buffer.len);

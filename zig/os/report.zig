@@ -14,6 +14,11 @@ pub noinline fn warn(message: []const u8) void {
     emit(&text, &buffer);
 }
 
+/// Text on stderr as it stands.
+pub fn write(bytes: []const u8) void {
+    _ = linux.write(2, bytes.ptr, bytes.len);
+}
+
 /// `liballoc: function(0xpointer): reason`, then SIGABRT.
 pub noinline fn misuse(function: []const u8, pointer: usize, reason: []const u8) noreturn {
     @branchHint(.cold);
