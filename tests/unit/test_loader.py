@@ -178,3 +178,13 @@ def test_the_command_line_gives_one_line_and_2(
     captured = capsys.readouterr()
     assert captured.err == f"liballoc smoke: {path}: limits.seconds: must be a number\n"
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000 + "]" * 5000])
+def test_a_value_too_large_for_the_parser_is_a_syntax_error(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "large.toml"
+    file.write_text(f"[workload]\nname = {value}\n")
+    with pytest.raises(WorkloadFileError) as caught:
+        load_file(file)
+    assert "syntax" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -111,8 +111,6 @@ pub const mmap_threshold_default = 32 * mib;
 pub const realloc_own_mapping_min = 1 * mib;
 /// A block up to this size never moves when realloc makes it smaller, bytes.
 pub const keep_size_max = 64;
-/// Own mappings that can exist: the kernel's default budget is 65,530 mappings.
-pub const huge_slots = 1 << 17;
 
 /// Heaps (threads at one time). More threads share one locked heap.
 pub const heaps_max = 1 << 16;

@@ -2,7 +2,7 @@
 //! by the owner (or, for an orphan or a flooded owner, by the poster).
 //!
 //! Bounds: a thread holds back at most 8 messages of 16 KiB; an inbox of more than 256 KiB makes
-//! its posters help; a slow call drains at most 4 messages.
+//! its posters help; a slow call drains at most 3 messages.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");

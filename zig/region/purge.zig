@@ -1,6 +1,6 @@
 //! When freed memory goes back to the system, and how much in one call.
 //!
-//! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 6 MiB, plus what
+//! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 2 MiB, plus what
 //! lately swung (was purged and needed again within a second, so that alternating loads do not
 //! storm the kernel). Above the reserve the call that frees also purges, so that a program which
 //! frees all and sleeps is small. Below it, what is older than `decay_ms` goes. No background

@@ -79,6 +79,9 @@ def load_file(file: Path) -> list[Workload]:
         raise WorkloadFileError(file, "file", "is not UTF-8") from error
     except tomli.TOMLDecodeError as error:
         raise WorkloadFileError(file, "syntax", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        # Beyond what the parser itself bounds: numbers of thousands of digits, deep nesting.
+        raise WorkloadFileError(file, "syntax", "a number or a nesting too large") from error
     _check_document(file, document)
     base = _make_workload(file, document)
     found = [base]
