@@ -61,7 +61,14 @@ def test_bad_value_warns_and_is_ignored(native: Native, preloaded: Subject, conf
     lines = outcome.stderr.splitlines()
     assert len(lines) == 1, outcome.stderr
     assert lines[0].startswith("liballoc: ")
-    assert conf.split(":", maxsplit=1)[0] in lines[0]
+    name, value = conf.split(":", maxsplit=1)
+    assert f"option {name}: bad value '{value}', it takes " in lines[0]
+
+
+def test_a_warning_stays_one_line(native: Native, preloaded: Subject) -> None:
+    outcome = run(native, preloaded, "thp:a\rb\tc" + "d" * 300)
+    assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
+    assert outcome.stderr.endswith("..." + "', it takes auto or never\n")
 
 
 @pytest.mark.parametrize("conf", ["", ",", ",,,", ":", "x" * 5000, ":,:,:", "a" * 300 + ":1,"])

@@ -1,8 +1,10 @@
 //! Pointers that are not ours, by the option `foreign`: forwarded to the next allocator in link
 //! order (a block of libc's own heap is freed where it belongs, junk is refused there), refused
-//! here with one line, or ignored and counted. Never to `__libc_free`, which is ours.
+//! here with one line, or ignored and counted. Never to `__libc_free`, which is ours. What points
+//! to no memory at all is nobody's and refused under either of the first two.
 const std = @import("std");
 const os = @import("os");
+const region = @import("region");
 const options = @import("options.zig");
 const malloc_file = @import("malloc.zig");
 
@@ -26,6 +28,11 @@ fn next(comptime T: type, name: [*:0]const u8, own: *const T) ?*const T {
     return if (function == own) null else function;
 }
 
+/// The next allocator's definition, when it may be its block: something must be mapped there.
+fn nextFor(address: usize, comptime T: type, name: [*:0]const u8, own: *const T) ?*const T {
+    return if (os.machine.isMapped(address)) next(T, name, own) else null;
+}
+
 fn note() void {
     _ = count.fetchAdd(1, .monotonic); // A statistic.
 }
@@ -36,7 +43,7 @@ pub noinline fn free(address: usize) void {
     switch (options.foreign) {
         .ignore => return,
         .abort => {},
-        .forward => if (next(Free, "free", &malloc_file.free)) |function| {
+        .forward => if (nextFor(address, Free, "free", &malloc_file.free)) |function| {
             return function(@ptrFromInt(address));
         } else if (os.machine.inProgramImage(address)) return,
     }
@@ -44,8 +51,14 @@ pub noinline fn free(address: usize) void {
 }
 
 fn refuse(function: []const u8, address: usize) noreturn {
-    const reason = if (address % 16 != 0) "misaligned pointer" else "foreign pointer";
-    os.report.misuse(function, address, reason);
+    os.report.misuse(function, address, reasonFor(address));
+}
+
+fn reasonFor(address: usize) []const u8 {
+    if (address % 16 != 0) return "misaligned pointer";
+    // Freed blocks above the threshold leave no memory behind that would tell.
+    const gone = region.huge_block.wasFreed(address) and !os.machine.isMapped(address);
+    return if (gone) "double free" else "foreign pointer";
 }
 
 pub noinline fn realloc(address: usize, size: usize) ?*anyopaque {
@@ -56,7 +69,7 @@ pub noinline fn realloc(address: usize, size: usize) ?*anyopaque {
         // Its size is unknown: it cannot be copied, only left alone.
         .ignore => return malloc_file.outOfMemory(),
         .abort => {},
-        .forward => if (next(Realloc, "realloc", &own)) |function| {
+        .forward => if (nextFor(address, Realloc, "realloc", &own)) |function| {
             return function(@ptrFromInt(address), size);
         },
     }
@@ -69,8 +82,11 @@ pub noinline fn usableSize(address: usize) usize {
     switch (options.foreign) {
         .ignore => return 0,
         .abort => {},
-        .forward => if (next(UsableSize, "malloc_usable_size", usableSizeOwn)) |function| {
-            return function(@ptrFromInt(address));
+        .forward => {
+            const name = "malloc_usable_size";
+            if (nextFor(address, UsableSize, name, usableSizeOwn)) |function| {
+                return function(@ptrFromInt(address));
+            }
         },
     }
     refuse("malloc_usable_size", address);

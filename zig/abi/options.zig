@@ -25,49 +25,49 @@ pub const Option = struct {
 pub const all = [_]Option{
     .{
         .name = "decay_ms",
-        .type = "number",
+        .type = "milliseconds up to 2147483647, or -1",
         .default = "100",
         .doc = "age in ms at which freed memory returns to the system; -1: never",
         .apply = setDecay,
     },
     .{
         .name = "foreign",
-        .type = "forward|abort|ignore",
+        .type = "forward, abort or ignore",
         .default = "forward",
         .doc = "a pointer that is not ours: to the next allocator, abort with a line, or leave it",
         .apply = setForeign,
     },
     .{
         .name = "level",
-        .type = "0",
+        .type = "0 to 3",
         .default = "0",
         .doc = "safety level; higher levels are not there yet and count as 0",
         .apply = setLevel,
     },
     .{
         .name = "log",
-        .type = "file",
+        .type = "a path of 1 to 256 bytes",
         .default = "",
         .doc = "debug library only: append a line per call of the malloc family",
         .apply = setLogFile,
     },
     .{
         .name = "mmap_threshold",
-        .type = "bytes",
+        .type = "bytes from 2m to 1g",
         .default = "32m",
         .doc = "blocks above it have a mapping of their own (2m to 1g)",
         .apply = setThreshold,
     },
     .{
         .name = "stats_at_exit",
-        .type = "file",
+        .type = "a path of 1 to 256 bytes",
         .default = "",
         .doc = "append one JSON line of statistics when the process exits",
         .apply = setStatsFile,
     },
     .{
         .name = "thp",
-        .type = "auto|never",
+        .type = "auto or never",
         .default = "auto",
         .doc = "huge pages: in heaps over 32 MiB where the system allows them, or never",
         .apply = setHugePages,
@@ -113,7 +113,7 @@ pub fn parse(text: []const u8) bool {
         const trimmed = std.mem.trim(u8, pair, " \t\r");
         if (trimmed.len == 0 or trimmed[0] == '#') continue;
         const colon = std.mem.findScalar(u8, trimmed, ':') orelse {
-            warn("option without a value: ", trimmed);
+            warn(&.{ "option '", trimmed, "' has no value: write option:value" });
             understood = false;
             continue;
         };
@@ -126,18 +126,18 @@ fn set(name: []const u8, value: []const u8) bool {
     for (all) |option| {
         if (!std.mem.eql(u8, option.name, name)) continue;
         if (option.apply(value)) return true;
-        warn("bad value for option ", name);
+        warn(&.{ "option ", name, ": bad value '", value, "', it takes ", option.type });
         return false;
     }
-    warn("unknown option: ", name);
+    warn(&.{ "unknown option '", name, "'" });
     return false;
 }
 
-fn warn(message: []const u8, subject: []const u8) void {
+/// One line; what is quoted is cut to what may be printed, so that it stays one.
+fn warn(parts: []const []const u8) void {
     var buffer: [warning_size_max]u8 = undefined;
     var text: base.Text = .{ .buffer = &buffer };
-    text.string(message);
-    text.string(subject);
+    for (parts) |part| text.printable(part);
     os.report.warn(text.slice());
 }
 

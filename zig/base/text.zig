@@ -3,6 +3,9 @@
 //! One writer per `Text`; no shared state.
 const std = @import("std");
 
+/// Bytes of a quotation at most.
+const printable_max = 60;
+
 pub const Text = struct {
     buffer: []u8,
     /// Bytes the whole text needs; larger than the buffer when it was cut.
@@ -10,6 +13,13 @@ pub const Text = struct {
 
     pub noinline fn string(text: *Text, bytes: []const u8) void {
         for (bytes) |byte| text.char(byte);
+    }
+
+    /// For quoting what somebody else wrote: one line whatever it holds, and not too long.
+    pub noinline fn printable(text: *Text, bytes: []const u8) void {
+        const shown = @min(bytes.len, printable_max);
+        for (bytes[0..shown]) |byte| text.char(if (byte < ' ' or byte == 0x7f) '?' else byte);
+        if (shown < bytes.len) text.string("...");
     }
 
     pub fn char(text: *Text, byte: u8) void {

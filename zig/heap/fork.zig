@@ -28,6 +28,7 @@ var generation: u32 = 0;
 
 /// Called once at initialisation. False: no memory for the page.
 pub fn init() bool {
+    os.Lock.before_sleep = &repairWaiting;
     if (word != &fallback) return true;
     const page = os.memory.map(os.machine.page_size) orelse return false;
     const page_word: *Word = @ptrCast(@alignCast(page));
@@ -51,9 +52,20 @@ pub inline fn happened() bool {
     return word.load(.acquire) != settled;
 }
 
-/// Repairs, once per child. `own`: the calling thread's heap, null when it has none.
+/// Repairs, once per child, at the beginning of a slow call. `own`: the calling thread's heap, null
+/// when it has none.
 pub noinline fn repair(own: ?*Heap, holder: u32) void {
     @branchHint(.cold);
+    repairAll(own, holder, .between_calls);
+}
+
+/// A thread that is about to wait for a lock: did a signal handler fork while it was inside a slow
+/// call, and is this the child? Then the holder may not exist here.
+fn repairWaiting(holder: u32) void {
+    if (happened()) repairAll(registry.get(holder), holder, .inside_call);
+}
+
+fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void {
     if (word.cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
         // Another thread of the child is at it: it makes no system call that could block.
         while (happened()) std.atomic.spinLoopHint();
@@ -61,7 +73,7 @@ pub noinline fn repair(own: ?*Heap, holder: u32) void {
     }
     generation += 1;
     region.arena.repairAfterFork(holder);
-    region.run_allocator.repairAfterFork(holder, lookup.lengthOfRun);
+    region.run_allocator.repairAfterFork(holder, lookup.lengthOfRun, moment);
     region.huge_block.repairAfterFork(holder);
     // A thread with a heap is the one that forked. One without may also have been started since,
     // by a forking thread that needed no slow path: then nobody's heap may be touched.

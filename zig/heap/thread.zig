@@ -202,8 +202,10 @@ pub fn leaveShared(place: *const Heap) void {
 
 /// In a child after fork.
 pub fn repairAfterFork(survivor: u32) void {
-    if (init_lock.holderLost(survivor)) init_lock.reset();
-    if (shared_lock.holderLost(survivor)) shared_lock.reset();
+    if (init_lock.holderLost(survivor) and init_lock.holderLost(holder())) init_lock.reset();
+    // The shared heap's user holds it by its own name and all else by that of the heap.
+    const lost = shared_lock.holderLost(survivor) and shared_lock.holderLost(holder());
+    if (lost) shared_lock.reset();
     // The registry has made it an orphan like the others, or set it aside.
     shared_heap = null;
     if (key_state.load(.monotonic) == .creating) key_state.store(.none, .monotonic);

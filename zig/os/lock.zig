@@ -12,11 +12,19 @@ const assert = base.assert;
 
 const contended: u32 = 1 << 31;
 const spins_max = 60;
+/// A sleeper looks this often whether it still is in the process it went to sleep in: a handler
+/// may fork while its thread sleeps here, and the kernel restarts the wait in the child too, where
+/// nobody is left to end it.
+const look_period: linux.timespec = .{ .sec = 0, .nsec = 100_000_000 };
 
 pub const Lock = extern struct {
     // Written by every thread that takes or releases the lock. `acquire` orders on taking pair
     // with the `release` swap in `release` and publish everything the lock guards.
     word: std.atomic.Value(u32) = .init(0),
+
+    /// Called before every sleep, by the thread that waits; set once, at initialisation. It opens
+    /// the locks of threads that do not exist in this process.
+    pub var before_sleep: ?*const fn (holder: u32) void = null;
 
     pub inline fn tryAcquire(lock: *Lock, holder: u32) bool {
         assert(holder != 0);
@@ -36,6 +44,7 @@ pub const Lock = extern struct {
             std.atomic.spinLoopHint();
         }
         while (true) {
+            if (Lock.before_sleep) |look| look(holder);
             // monotonic: the value is only compared and passed to the kernel.
             const word = lock.word.load(.monotonic);
             if (word == 0) {
@@ -47,7 +56,8 @@ pub const Lock = extern struct {
             const marked = word | contended;
             if (word != marked and
                 lock.word.cmpxchgStrong(word, marked, .monotonic, .monotonic) != null) continue;
-            _ = linux.futex_4arg(&lock.word.raw, .{ .cmd = .WAIT, .private = true }, marked, null);
+            const operation: linux.FUTEX_OP = .{ .cmd = .WAIT, .private = true };
+            _ = linux.futex_4arg(&lock.word.raw, operation, marked, &look_period);
         }
     }
 

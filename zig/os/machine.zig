@@ -155,6 +155,15 @@ pub fn residentIn(address: [*]u8, length: usize) u64 {
     return pages * page_size;
 }
 
+/// Whether something is mapped at this address; true where the system does not say.
+pub fn isMapped(address: usize) bool {
+    var present: u8 = undefined;
+    const page: usize = address & ~(page_size - 1);
+    // Raw: the address may be any junk, the null page included.
+    const rc = linux.syscall3(.mincore, page, 1, @intFromPtr(&present));
+    return linux.errno(rc) != .NOMEM;
+}
+
 /// The value of an environment variable. Before libc is up it is read from /proc into `buffer`.
 pub fn environment(name: []const u8, buffer: []u8) ?[]const u8 {
     if (host.environ()) |list| {
@@ -199,6 +208,9 @@ test "machine: plausible values" {
     try std.testing.expect(executable(&buffer).len > 1);
     const page: [*]u8 = @ptrFromInt(@intFromPtr(&buffer) & ~(page_size - 1));
     try std.testing.expect(residentIn(page, page_size) == page_size);
+    try std.testing.expect(isMapped(@intFromPtr(&buffer)));
+    try std.testing.expect(!isMapped(16));
+    try std.testing.expect(!isMapped(std.math.maxInt(usize) - 15));
 }
 
 test "machine: the program's own image" {

@@ -39,6 +39,10 @@ var tables: [16]Table = undefined;
 var table_count: std.atomic.Value(u32) = .init(0);
 /// Entries of the newest table that are not 0. Under the lock.
 var filled: usize = 0;
+/// Addresses that blocks had until lately, the oldest overwritten. monotonic:
+/// they only word a report.
+var former: [64]Atomic = @splat(.init(0));
+var former_next: usize = 0;
 /// Blocks and bytes now: statistics, written under the lock.
 pub var block_count: Atomic = .init(0);
 pub var block_bytes: Atomic = .init(0);
@@ -84,6 +88,14 @@ pub fn contains(address: usize) bool {
         const start = block.address.load(.acquire);
         if (start <= removed) continue;
         if (address >= start and address - start < block.length.load(.monotonic)) return true;
+    }
+    return false;
+}
+
+/// Whether a block lay at this address not long ago. Something else may be there now.
+pub fn wasFreed(address: usize) bool {
+    for (&former) |*past| {
+        if (past.load(.monotonic) == address) return true;
     }
     return false;
 }
@@ -184,6 +196,8 @@ fn unregister(address: usize, holder: u32) ?Block {
     const block = entry.*;
     entry.address.store(removed, .release);
     dropTombstones(entry);
+    former[former_next % former.len].store(address, .monotonic);
+    former_next += 1;
     _ = block_count.fetchSub(1, .monotonic); // Statistics.
     _ = block_bytes.fetchSub(block.length.raw, .monotonic);
     return block;

@@ -263,14 +263,39 @@ fn removeAll(number: u32) void {
 /// torn. They are built again from the slice map: what has an entry is used, all else is free
 /// (it belonged to the vanished thread). `lengthOf` tells the length of the run at a slice with
 /// an entry. Lists are lost, memory is not.
-pub noinline fn repairAfterFork(survivor: u32, comptime lengthOf: fn (SliceId) u32) void {
+///
+/// Inside a call of the survivor a run without an entry may also be in its hands, on the way from
+/// or to its owner: then all of them count as used, and the child does without the free ones.
+pub noinline fn repairAfterFork(
+    survivor: u32,
+    comptime lengthOf: fn (SliceId) u32,
+    moment: Moment,
+) void {
     if (!lock.holderLost(survivor)) return;
     runs = .{};
     live_slices = 0;
-    for (0..space.count()) |number| {
-        if (!space.isVacant(@intCast(number))) rebuild(@intCast(number), lengthOf);
+    for (0..space.count()) |index| {
+        const number: u32 = @intCast(index);
+        if (space.isVacant(number)) continue;
+        switch (moment) {
+            .between_calls => rebuild(number, lengthOf),
+            .inside_call => abandonFree(number),
+        }
     }
     lock.reset();
+}
+
+/// When a child repairs: with no slow call of its thread under way, or in the midst of one.
+pub const Moment = enum { between_calls, inside_call };
+
+fn abandonFree(number: u32) void {
+    const first = number << t.region_slices_shift;
+    for (first..first + space.at(number).frontier) |id| {
+        const inner = slice(@intCast(id));
+        if (inner.run_state == .dirty or inner.run_state == .clean) inner.run_state = .used;
+    }
+    slice(first | space.at(number).frontier).run_state = .none;
+    live_slices += space.at(number).frontier;
 }
 
 fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {

@@ -149,9 +149,10 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
     space.entry(a.first).store(1, .monotonic);
     space.entry(c.first).store(1, .monotonic);
     runs.lock.acquire(2);
-    runs.repairAfterFork(2, lengthOfTest); // The survivor itself holds it: nothing to repair.
+    // The survivor itself holds it: nothing to repair.
+    runs.repairAfterFork(2, lengthOfTest, .between_calls);
     try std.testing.expect(!runs.lock.tryAcquire(3));
-    runs.repairAfterFork(1, lengthOfTest);
+    runs.repairAfterFork(1, lengthOfTest, .between_calls);
     runs.check(1);
     try std.testing.expectEqual(@as(u32, 8), runs.live_slices);
     // b had no entry: its thread vanished before it could use the run.
@@ -161,6 +162,24 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
     space.entry(c.first).store(0, .monotonic);
     runs.free(a.first, 5, false, 1);
     runs.free(again.first, 7, false, 1);
+    runs.free(c.first, 3, false, 1);
+    runs.check(1);
+}
+
+test "run allocator: a child inside a call of its own does without the free runs" {
+    const a = runs.alloc(5, 1).?;
+    const b = runs.alloc(7, 1).?;
+    const c = runs.alloc(3, 1).?;
+    runs.free(b.first, 7, false, 1);
+    runs.lock.acquire(2);
+    runs.repairAfterFork(1, lengthOfTest, .inside_call);
+    runs.check(1);
+    try std.testing.expectEqual(@as(u32, 0), runs.runs.dirty_slices);
+    // What the call under way had in its hands goes back without touching its torn neighbours.
+    runs.free(a.first, 5, false, 1);
+    runs.check(1);
+    try std.testing.expectEqual(@as(u32, 5), runs.runs.dirty_slices);
+    try std.testing.expectEqual(a.first, runs.alloc(5, 1).?.first);
     runs.free(c.first, 3, false, 1);
     runs.check(1);
 }

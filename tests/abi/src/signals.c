@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include "entries.h"
 
@@ -137,5 +138,67 @@ OURS(threads_start_under_fire) {
         while (atomic_load(&ready) != 2) sched_yield();
         atomic_store(&ready, 3);
         pthread_join(thread, NULL);
+    }
+}
+
+/* Forks inside whatever call the signal interrupted; the child returns from the handler into that
+ * call, goes on for a while and ends. */
+static atomic_int forked;
+static volatile sig_atomic_t in_child;
+
+static void fork_and_return(int signal) {
+    (void)signal;
+    int kept = errno;
+    pid_t child = fork();
+    if (child == 0) in_child = 1;
+    errno = kept;
+    atomic_fetch_add(&forked, 1);
+}
+
+/* The child's half: calls of all kinds, with the heap that the parent's other threads left. */
+static void child_goes_on(void) {
+    uint64_t state = 99;
+    for (int step = 0; step < 300; step++) {
+        size_t size = 1 + next_random(&state) % 300000;
+        unsigned char *block = (unsigned char *)malloc(size);
+        if (block == NULL) _exit(3);
+        fill(block, size, 7);
+        if (intact(block, size, 7) != size) _exit(4);
+        free(block);
+    }
+    _exit(0);
+}
+
+static void *slow_calls(void *argument) {
+    uint64_t state = (uint64_t)(uintptr_t)argument;
+    enum { COUNT = 64 };
+    void *blocks[COUNT] = {0};
+    while (!atomic_load(&stop)) {
+        if (in_child) child_goes_on();
+        size_t index = next_random(&state) % COUNT;
+        free(blocks[index]);
+        blocks[index] = malloc(20000 + next_random(&state) % 300000);
+    }
+    for (size_t i = 0; i < COUNT; i++) free(blocks[i]);
+    return NULL;
+}
+
+OURS(handler_forks_and_child_returns) {
+    handle(SIGUSR1, fork_and_return);
+    enum { THREADS = 3, FORKS = 60 };
+    pthread_t threads[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, slow_calls, (void *)(i + 1)) == 0, "thread");
+    }
+    for (int sent = 0; sent < FORKS; sent++) {
+        pthread_kill(threads[sent % THREADS], SIGUSR1);
+        while (atomic_load(&forked) <= sent) sched_yield();
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < FORKS; i++) {
+        int status;
+        CHECK(wait(&status) > 0, "child %d", i);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d: status %#x", i, status);
     }
 }
