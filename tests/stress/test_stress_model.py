@@ -57,6 +57,18 @@ def test_model_under_other_settings(
 
 
 @pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("subject", ["release", "debug"])
+def test_model_with_own_mappings(
+    native: Native, subject: str, threads: int, request: pytest.FixtureRequest
+) -> None:
+    # Blocks over 2 MiB have mappings of their own here: made, moved and unmapped by the thousand.
+    chosen, operations = make_subject(subject, request), OPERATIONS // 50
+    conf = "mmap_threshold:2m"
+    outcome = run(native, chosen, 11, threads, "large", operations=operations, conf=conf)
+    check(outcome, operations)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
 def test_model_on_glibc(native: Native, glibc: Subject, threads: int) -> None:
     check(run(native, glibc, 1, threads, operations=OPERATIONS // 5), OPERATIONS // 5)
 
@@ -87,4 +99,4 @@ def test_canary(native: Native, subject: str, threads: int, request: pytest.Fixt
 def test_bad_arguments(native: Native, arguments: list[str]) -> None:
     outcome = native.run(native.build(MODEL, None, ["-O2"]), *arguments)
     assert outcome.status == 2
-    assert "usage: model SEED OPERATIONS THREADS [canary]" in outcome.stderr
+    assert "usage: model SEED OPERATIONS THREADS [canary|large]" in outcome.stderr

@@ -21,11 +21,14 @@ pub const count = classOf(t.medium_size_max) + 1;
 pub inline fn classOf(size: usize) u32 {
     const last = size -| 1;
     if (last < linear_max) return @intCast((last >> 4) + 1);
-    const exponent: u32 = @intCast(63 - @clz(@as(u64, last)));
-    const shift: u5 = @intCast(exponent - steps_shift);
+    // 63 - clz, as the one instruction that x86 has for it (never of 0 here).
+    const exponent: u32 = 63 ^ @as(u32, @clz(@as(u64, last | 1)));
+    // Not u5: its range would be masked into with an instruction of its own.
+    const shift: u32 = exponent - steps_shift;
     const first_shift = std.math.log2_int(u32, linear_max) - steps_shift;
     const offset = (first_shift << steps_shift) + steps - linear_count - 1;
-    return (@as(u32, shift) << steps_shift) + @as(u32, @intCast(last >> shift)) - offset;
+    const leading: u32 = @truncate(@as(u64, last) >> @as(u6, @truncate(shift)));
+    return (shift << steps_shift) + leading - offset;
 }
 
 /// Bytes of a block of each class.

@@ -1,12 +1,12 @@
 /* The model test: random operations from a seed, every block's contents verified.
  *
- *     model SEED OPERATIONS THREADS [canary]
+ *     model SEED OPERATIONS THREADS [canary|large]
  *
  * Each worker owns a table of blocks and does weighted random operations on it: malloc, calloc,
  * aligned entries, realloc, free, and swaps with a shared table, so that blocks are verified, grown
  * and freed by threads that did not make them. A worker is several threads one after the other:
  * each ends in the middle of things and its successor takes over. Sizes are log-uniform from 1 byte
- * to 1 MB. With `canary` one byte of one block is changed half-way: the run must fail.
+ * to 1 MB, with `large` to 16 MB. With `canary` one byte of one block is changed half-way: the run must fail.
  *
  * Exit status 0: all contents were right. 1: one line says what was not, and how to repeat it. */
 #include <inttypes.h>
@@ -55,6 +55,7 @@ static struct shared_slot shared[SHARED];
 static size_t worker_live_max;
 static uint64_t seed, operations, threads;
 static int canary;
+static unsigned doublings = 20; /* sizes end at 2^doublings bytes */
 static atomic_int canary_done;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...) {
@@ -66,7 +67,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *for
     if (used > 299) used = 299;
     used += snprintf(text + used, 200,
                      "\nrepeat with: model %" PRIu64 " %" PRIu64 " %" PRIu64 "%s\n", seed,
-                     operations, threads, canary ? " canary" : "");
+                     operations, threads, canary ? " canary" : doublings > 20 ? " large" : "");
     if (write(2, text, (size_t)used) < 0) _exit(3);
     _exit(1);
 }
@@ -80,7 +81,7 @@ static uint64_t next(struct worker *worker) {
 }
 
 static size_t random_size(struct worker *worker) {
-    uint64_t low = (uint64_t)1 << next(worker) % 20;
+    uint64_t low = (uint64_t)1 << next(worker) % doublings;
     return low + next(worker) % low;
 }
 
@@ -273,21 +274,23 @@ static uint64_t number(const char *text, uint64_t low, uint64_t high) {
     uint64_t value = strtoull(text, &end, 10);
     if (*text < '0' || *text > '9' || *end != 0 || value < low || value > high) {
         fprintf(stderr, "model: %s is not a number from %" PRIu64 " to %" PRIu64 "\n"
-                        "usage: model SEED OPERATIONS THREADS [canary]\n", text, low, high);
+                        "usage: model SEED OPERATIONS THREADS [canary|large]\n", text, low, high);
         exit(2);
     }
     return value;
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4 || argc > 5 || (argc == 5 && strcmp(argv[4], "canary") != 0)) {
-        fprintf(stderr, "usage: model SEED OPERATIONS THREADS [canary]\n");
+    canary = argc == 5 && strcmp(argv[4], "canary") == 0;
+    int large = argc == 5 && strcmp(argv[4], "large") == 0;
+    if (argc < 4 || argc > 5 || (argc == 5 && !canary && !large)) {
+        fprintf(stderr, "usage: model SEED OPERATIONS THREADS [canary|large]\n");
         return 2;
     }
     seed = number(argv[1], 0, UINT64_MAX);
     operations = number(argv[2], 1, UINT64_MAX);
     threads = number(argv[3], 1, THREADS_MAX);
-    canary = argc == 5;
+    if (large) doublings = 24;
     worker_live_max = live_bytes_max / threads;
     workers = (struct worker *)calloc(threads, sizeof *workers);
     for (uint64_t i = 0; i < threads; i++) {
