@@ -6,7 +6,8 @@
  * aligned entries, realloc, free, and swaps with a shared table, so that blocks are verified, grown
  * and freed by threads that did not make them. A worker is several threads one after the other:
  * each ends in the middle of things and its successor takes over. Sizes are log-uniform from 1 byte
- * to 1 MB, with `large` to 16 MB. With `canary` one byte of one block is changed half-way: the run must fail.
+ * to 1 MB, with `large` to 16 MB. With `canary` one byte of one block is changed half-way: the run
+ * must fail.
  *
  * Exit status 0: all contents were right. 1: one line says what was not, and how to repeat it. */
 #include <inttypes.h>
@@ -284,7 +285,7 @@ int main(int argc, char **argv) {
     canary = argc == 5 && strcmp(argv[4], "canary") == 0;
     int large = argc == 5 && strcmp(argv[4], "large") == 0;
     if (argc < 4 || argc > 5 || (argc == 5 && !canary && !large)) {
-        fprintf(stderr, "usage: model SEED OPERATIONS THREADS [canary|large]\n");
+        fputs("usage: model SEED OPERATIONS THREADS [canary|large]\n", stderr);
         return 2;
     }
     seed = number(argv[1], 0, UINT64_MAX);
