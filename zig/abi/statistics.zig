@@ -73,7 +73,7 @@ fn collect() Statistics {
     sum.total_allocated = taken + region.huge_block.total_bytes.load(.monotonic);
     const runs = &region.run_allocator;
     sum.bytes_dirty = @as(u64, runs.runs.dirty_slices) << t.slice_shift;
-    const live = @as(u64, runs.live_slices) << t.slice_shift;
+    const live = @as(u64, runs.liveBytes());
     sum.bytes_mapped = live + sum.bytes_dirty + sum.huge_bytes;
     sum.bytes_metadata = region.arena.usedBytes();
     sum.orphans = heap.registry.orphanCount();

@@ -242,6 +242,21 @@ test "calloc's zero knowledge is true after purge and reuse" {
     }
 }
 
+test "magazines of medium blocks are emptied by a program that frees only large ones" {
+    region.purge.forgetSwing(); // The reserve must not depend on the tests before.
+    const sizes = base.size_class.sizes;
+    for (base.size_class.small_count + 1..base.size_class.count) |class| {
+        release(allocate(sizes[class]) orelse return error.OutOfMemory);
+    }
+    const heap = heaps.current();
+    try std.testing.expect(heaps.medium.heldBytes(heap) > 2 * t.medium_held_min);
+    var blocks: [8]usize = undefined;
+    for (&blocks) |*block| block.* = allocate(5 * t.mib) orelse return error.OutOfMemory;
+    for (blocks) |block| release(block);
+    const bound = t.medium_held_min + region.run_allocator.liveBytes() / t.dirty_reserve_share;
+    try std.testing.expect(heaps.medium.heldBytes(heap) <= bound);
+}
+
 test "look-up is total" {
     const small = allocate(24).?;
     try std.testing.expectEqual(@as(?usize, 32), lookup.usableSize(small));

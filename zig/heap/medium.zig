@@ -98,6 +98,23 @@ fn releaseOldest(heap: *Heap) void {
     }
 }
 
+/// Bytes of runs that medium magazines hold.
+pub fn heldBytes(heap: *const Heap) usize {
+    var bytes: usize = 0;
+    for (size_class.small_count + 1..size_class.count) |class| {
+        bytes += magazine.count(&heap.bins[class]) * @as(usize, size_class.sizes[class]);
+    }
+    return bytes;
+}
+
+/// When memory is about to return to the system: the magazines of a heap that has shrunk, which a
+/// program that only frees large blocks would never come by, count as part of the reserve.
+pub noinline fn releaseExcess(heap: *Heap) void {
+    const live = region.run_allocator.liveBytes();
+    const held = heldBytes(heap);
+    if (held > t.medium_held_min + (live -| held) / t.dirty_reserve_share) releaseAll(heap);
+}
+
 /// Every run of every medium magazine back. For exit and trim.
 pub noinline fn releaseAll(heap: *Heap) void {
     for (size_class.small_count + 1..size_class.count) |index| {

@@ -62,11 +62,16 @@ const Call = struct {
     inline fn end(call: Call) void {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
-        region.run_allocator.purgeDue(heap.id);
+        if (region.run_allocator.isPurgeDue()) giveBackMemory(heap);
         base.compilerBarrier();
         heap.busy = false;
         if (call.place) |place| return endShared(heap, place);
         if (!heap.hooked) thread.hook(heap);
+    }
+
+    noinline fn giveBackMemory(heap: *Heap) void {
+        medium.releaseExcess(heap);
+        region.run_allocator.purgeDue(heap.id);
     }
 
     fn endShared(heap: *Heap, place: *const Heap) void {

@@ -162,7 +162,7 @@ pub fn exit(heap: *Heap) void {
     registry.markOrphan(heap);
     if (!heap.inbox.isEmpty()) remote_free.drainHelped(heap, heap);
     remote_free.releaseHelped(heap, heap);
-    region.run_allocator.purgeDue(holder());
+    if (region.run_allocator.isPurgeDue()) region.run_allocator.purgeDue(holder());
     setPlace(.exited);
 }
 

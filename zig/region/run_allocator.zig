@@ -22,8 +22,20 @@ const slice = space.slice;
 pub var lock: os.Lock = .{};
 /// All under the lock.
 pub var runs: FreeRuns = .{};
-/// Slices handed out: slabs, blocks, and what magazines hold.
-pub var live_slices: u32 = 0;
+/// Slices handed out: slabs, blocks, and what magazines hold. Written under the lock, atomic for
+/// `liveBytes` alone.
+pub var live_slices: std.atomic.Value(u32) = .init(0);
+
+fn countLive(change: i64) void {
+    // monotonic, no read-modify-write: under the lock.
+    const before: i64 = live_slices.load(.monotonic);
+    live_slices.store(@intCast(before + change), .monotonic);
+}
+
+/// Bytes of the runs handed out, a moment ago. No lock.
+pub fn liveBytes() usize {
+    return @as(usize, live_slices.load(.monotonic)) << t.slice_shift;
+}
 
 /// What is to be purged at the end of the slow call. Under the lock.
 var pending: purge.Plan = .{ .slices = 0, .piece = 0 };
@@ -39,7 +51,7 @@ pub noinline fn alloc(length: u32, holder: u32) ?Run {
     lock.acquire(holder);
     defer lock.release();
     const run = take(length, holder) orelse return null;
-    live_slices += length;
+    countLive(length);
     return run;
 }
 
@@ -66,7 +78,7 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
         markUsed(first + length, rest);
         _ = runs.put(first + length, rest, state, now);
     }
-    live_slices += length;
+    countLive(length);
     return .{ .first = first, .zero = run.zero };
 }
 
@@ -140,9 +152,9 @@ fn isDense(length: u32, frontier: u32) bool {
 /// called once at the end of a slow call, however many runs it freed.
 pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
     lock.acquire(holder);
-    live_slices -= length;
+    countLive(-@as(i64, length));
     _ = runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
-    const plan = purge.plan(&runs, live_slices, length);
+    const plan = purge.plan(&runs, live_slices.raw, length);
     if (plan.slices > 0) {
         pending.slices +|= plan.slices;
         pending.piece = @max(pending.piece, plan.piece);
@@ -152,13 +164,14 @@ pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void
     lock.release();
 }
 
-/// Purges what the frees of this slow call (or of another thread's) made due: at most two system
-/// calls, and two more for metadata once per 16 MiB. With no lock held.
-pub inline fn purgeDue(holder: u32) void {
-    if (due.load(.monotonic)) purgePending(holder); // A hint: looked at again under the lock.
+/// Whether frees of this slow call (or of another thread's) made a purge due.
+pub inline fn isPurgeDue() bool {
+    return due.load(.monotonic); // A hint: looked at again under the lock.
 }
 
-noinline fn purgePending(holder: u32) void {
+/// Purges what is due: at most two system calls, and two more for metadata once per 2 MiB. With
+/// no lock held.
+pub noinline fn purgeDue(holder: u32) void {
     lock.acquire(holder);
     const plan = pending;
     pending = .{ .slices = 0, .piece = 0 };
@@ -195,7 +208,7 @@ pub noinline fn resize(first: SliceId, length: u32, length_new: u32, holder: u32
     }
     slice(after - 1).run_state = .none;
     markUsed(first, length_new);
-    live_slices += more;
+    countLive(more);
     return true;
 }
 
@@ -273,7 +286,7 @@ pub noinline fn repairAfterFork(
 ) void {
     if (!lock.holderLost(survivor)) return;
     runs = .{};
-    live_slices = 0;
+    live_slices.store(0, .monotonic); // Under the lock.
     for (0..space.count()) |index| {
         const number: u32 = @intCast(index);
         if (space.isVacant(number)) continue;
@@ -295,7 +308,7 @@ fn abandonFree(number: u32) void {
         if (inner.run_state == .dirty or inner.run_state == .clean) inner.run_state = .used;
     }
     slice(first | space.at(number).frontier).run_state = .none;
-    live_slices += space.at(number).frontier;
+    countLive(space.at(number).frontier);
 }
 
 fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {
@@ -325,7 +338,7 @@ fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {
         slice(id).run_state = .used;
         slice(id).length = length;
         slice(id + length - 1).run_state = .used;
-        live_slices += length;
+        countLive(length);
         id += length;
     }
 }

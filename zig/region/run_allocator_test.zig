@@ -40,7 +40,7 @@ test "run allocator: random operations against a model" {
     const random = prng.random();
     var held: [200]Held = undefined;
     var count: usize = 0;
-    const live_before = runs.live_slices;
+    const live_before = runs.live_slices.raw;
     var sum: u32 = 0;
     for (0..40_000) |step| {
         const length = 1 + ((random.int(u32) % 300) >> @intCast(random.int(u3)));
@@ -73,14 +73,14 @@ test "run allocator: random operations against a model" {
             count -= 1;
             held[index] = held[count];
         }
-        try std.testing.expectEqual(live_before + sum, runs.live_slices);
+        try std.testing.expectEqual(live_before + sum, runs.live_slices.raw);
         if (step % 500 == 0) runs.check(1);
     }
     for (held[0..count]) |run| {
         try expectPainted(run);
         runs.free(run.first, run.length, false, 1);
     }
-    try std.testing.expectEqual(live_before, runs.live_slices);
+    try std.testing.expectEqual(live_before, runs.live_slices.raw);
     runs.check(1);
     // All is free again: at most the reserve, the hysteresis and what swung may be resident.
     _ = runs.trim(0, 1);
@@ -90,7 +90,7 @@ test "run allocator: random operations against a model" {
 
 test "run allocator: the system refuses the n-th call, for every n" {
     for (1..40) |n| {
-        const live_before = runs.live_slices;
+        const live_before = runs.live_slices.raw;
         os.fake.failCall(n);
         for (0..30) |index| {
             const length: u32 = @intCast(1 + index * 37 % 400);
@@ -101,7 +101,7 @@ test "run allocator: the system refuses the n-th call, for every n" {
             runs.purgeDue(1);
         }
         os.fake.failNone();
-        try std.testing.expectEqual(live_before, runs.live_slices);
+        try std.testing.expectEqual(live_before, runs.live_slices.raw);
         runs.check(1);
     }
     const run = runs.alloc(1000, 1) orelse return error.DoesNotRecover;
@@ -154,7 +154,7 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
     try std.testing.expect(!runs.lock.tryAcquire(3));
     runs.repairAfterFork(1, lengthOfTest, .between_calls);
     runs.check(1);
-    try std.testing.expectEqual(@as(u32, 8), runs.live_slices);
+    try std.testing.expectEqual(@as(u32, 8), runs.live_slices.raw);
     // b had no entry: its thread vanished before it could use the run.
     const again = runs.alloc(7, 1).?;
     try std.testing.expectEqual(b.first, again.first);
