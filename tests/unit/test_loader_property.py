@@ -6,11 +6,13 @@ to draw it again.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from liballoc.workload.loader import WorkloadFileError, load_file
 from liballoc.workload.schema import Key, Workload
 
 # No time limits, and nothing kept from run to run.
-SETTINGS = settings(max_examples=300, deadline=None, database=None, print_blob=True)
+SETTINGS = settings(max_examples=100, deadline=None, database=None, print_blob=True)
 
 TEXTS = st.one_of(
     st.text(max_size=12),
@@ -39,7 +41,7 @@ FITTING = {
     "name": TEXTS,
     "integer": st.integers(),
     "status": st.integers(-70, 260),
-    "number": st.floats(),
+    "number": st.one_of(st.floats(), st.sampled_from((math.nan, math.inf, 0, 5))),
     "strings": st.lists(TEXTS, max_size=3),
     "command": st.lists(TEXTS, max_size=3),
     "commands": st.lists(st.lists(TEXTS, max_size=2), max_size=2),
@@ -54,6 +56,7 @@ GOOD: dict[str, Any] = {
     "normalise": {"pattern": "a", "replace": "b"},
     "variants": {"name": "v", "environment": {"A": "b"}},
 }  # fmt: skip
+KEYS = [(table, key) for table, keys in schema.TABLES.items() for key in keys]
 
 
 def values_of(key: Key) -> st.SearchStrategy[object]:
@@ -62,35 +65,41 @@ def values_of(key: Key) -> st.SearchStrategy[object]:
     return st.one_of(right, right, VALUES)
 
 
-@st.composite
-def tables(draw: st.DrawFn, name: str) -> object:
-    """A good table with a few keys set, removed or added; seldom no table at all."""
-    if draw(st.integers(0, 19)) == 0:
-        return draw(VALUES)
-    table = dict(GOOD[name])
-    keys = {key.name: key for key in schema.TABLES[name]}
-    for chosen in draw(st.lists(st.sampled_from(sorted(keys)), max_size=3)):
-        table[chosen] = draw(values_of(keys[chosen]))
-    if draw(st.integers(0, 9)) == 0:
-        table.pop(draw(st.sampled_from(sorted(keys))), None)
-    if draw(st.integers(0, 9)) == 0:
-        table[draw(TEXTS)] = draw(VALUES)
-    return table
+def good_document(with_server: bool) -> dict[str, Any]:
+    """Every table, with what is right in it."""
+    document: dict[str, Any] = {name: dict(GOOD[name]) for name in schema.REQUIRED_TABLES}
+    document |= {name: [dict(GOOD[name])] for name in schema.REPEATED_TABLES}
+    if with_server:
+        document["server"] = dict(GOOD["server"])
+        document["workload"]["kind"] = "server"
+    return document
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> dict[str, object]:
-    """Documents that are nearly right, so that every rule has its turn."""
-    document = {name: draw(tables(name)) for name in schema.REQUIRED_TABLES}
-    for name in schema.REPEATED_TABLES:
-        if draw(st.booleans()):
-            document[name] = draw(st.lists(tables(name), min_size=1, max_size=2))
-    if draw(st.integers(0, 3)) == 0:
-        document["server"] = draw(tables("server"))
-        if isinstance(document["workload"], dict):
-            document["workload"]["kind"] = "server"
+def changed_documents(draw: st.DrawFn, table: str, key: Key) -> dict[str, Any]:
+    """A good one with one key changed."""
+    document = good_document(with_server=table == "server")
+    change(draw, document, table, key)
+    return document
+
+
+def change(draw: st.DrawFn, document: dict[str, Any], table: str, key: Key) -> None:
+    """Sets one key to anything, now and then takes it away."""
+    found = document[table][0] if table in schema.REPEATED_TABLES else document[table]
     if draw(st.integers(0, 19)) == 0:
-        document[draw(TEXTS)] = draw(VALUES)
+        found.pop(key.name, None)
+    else:
+        found[key.name] = draw(values_of(key))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Nearly right ones: two keys changed, now and then a key or a table too much."""
+    document = good_document(with_server=True)
+    for table, key in draw(st.lists(st.sampled_from(KEYS), max_size=2)):
+        change(draw, document, table, key)
+    where = draw(st.sampled_from([{}, document, document["workload"], document["server"]]))
+    where[draw(TEXTS)] = draw(VALUES)
     return document
 
 
@@ -126,6 +135,17 @@ def assert_can_be_started(workload: Workload) -> None:
     assert "/" not in workload.name
 
 
+@pytest.mark.parametrize(("table", "key"), KEYS, ids=[f"{t}.{key.name}" for t, key in KEYS])
+@settings(SETTINGS, max_examples=40)
+@given(data=st.data())
+def test_a_key_with_any_value_loads_or_is_one_line(
+    data: st.DataObject, table: str, key: Key
+) -> None:
+    document = data.draw(changed_documents(table, key))
+    for workload in load(tomli_w.dumps(document)) or ():
+        assert_can_be_started(workload)
+
+
 @SETTINGS
 @given(documents())
 def test_a_document_loads_or_is_one_line(document: dict[str, object]) -> None:
@@ -145,9 +165,8 @@ def test_any_table_at_all_is_one_line(document: dict[str, object]) -> None:
     assert load(tomli_w.dumps(document)) is None
 
 
-def test_the_good_document_loads() -> None:
-    document = {name: GOOD[name] for name in schema.REQUIRED_TABLES}
-    document |= {name: [GOOD[name]] for name in schema.REPEATED_TABLES}
-    loaded = load(tomli_w.dumps(document))
-    assert loaded is not None
-    assert [workload.name for workload in loaded] == ["x", "x+v"]
+def test_the_good_documents_load() -> None:
+    for with_server in (False, True):
+        loaded = load(tomli_w.dumps(good_document(with_server)))
+        assert loaded is not None
+        assert [workload.name for workload in loaded] == ["x", "x+v"]
