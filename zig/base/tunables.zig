@@ -75,7 +75,7 @@ pub const outgoing_slots = 8;
 /// Every n-th slow call posts all outgoing messages; every 16th was slower.
 pub const post_period = 4;
 /// In builds with -Dverify and in unit tests every n-th slow call checks its whole heap. Lower
-/// finds a fault nearer to its cause and is slower; at 1024 the model's time did not change visibly.
+/// finds a fault nearer to its cause and is slower; 1024 did not slow the model visibly.
 pub const verify_period = 1024;
 /// Messages a heap drains in one slow call: 3 x 62 blocks and a refill are fewer than 256.
 pub const drain_messages_max = 3;
