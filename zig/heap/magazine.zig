@@ -214,9 +214,9 @@ pub noinline fn flushAll(heap: *Heap) void {
     }
 }
 
-/// base <= top <= base + capacity <= base + room, a 0 before the first slot; the blocks of a magazine
-/// are of its class, and the heap's own. The limit is behind the capacity, or at the base when a
-/// medium magazine is closed. Only the owner, in a slow call.
+/// base <= top <= base + capacity <= base + room, a 0 before the first slot; the blocks of a
+/// magazine are of its class, and the heap's own. The limit is behind the capacity, or at the base
+/// when a medium magazine is closed. Only the owner, in a slow call.
 pub fn check(heap: *Heap) void {
     for (1..size_class.count) |index| {
         const class: u32 = @intCast(index);
