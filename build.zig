@@ -174,6 +174,7 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
     const step = b.step("test", "Run the unit tests of every layer");
     var tested = variant;
     tested.optimize = .debug;
+    tested.verify = true;
     const modules = layerModules(b, tested);
     for (modules, layers) |module, layer| {
         const unit = b.addTest(.{

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, cast
 
 from liballoc import __version__
-from liballoc.errors import LiballocError
+from liballoc.errors import LiballocError, one_line
 
 COMMANDS = ("build", "config", "elf", "hotpath", "smoke")
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
     try:
         return int(arguments.run(arguments))
     except LiballocError as error:
-        print(f"liballoc {arguments.command}: {error}", file=sys.stderr)
+        print(f"liballoc {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130

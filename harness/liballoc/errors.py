@@ -4,6 +4,13 @@
 """
 
 
+def one_line(text: str) -> str:
+    """Text as a terminal shows it in one line: what is not printable is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class LiballocError(Exception):
     """Ends a command with one line on stderr; raise a subclass, which has the exit status."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,54 @@ def test_what_is_no_shared_object_is_usage(tmp_path: Path) -> None:
         image.load(tmp_path / "cut")
     assert cli.main(["elf", str(tmp_path / "absent.so")]) == 2
     assert cli.main(["elf"]) == 2
+
+
+def test_a_library_that_is_cut_short_is_usage_at_any_length(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = build(tmp_path).read_bytes()
+    cut = tmp_path / "cut.so"
+    # The headers byte by byte; the rest, tables of sections at its end, in steps.
+    for length in [*range(200), *range(200, len(whole) - 200, 997)]:
+        cut.write_bytes(whole[:length])
+        assert cli.main(["elf", str(cut)]) == 2, length
+        line = capsys.readouterr().err
+        assert line.startswith(f"liballoc elf: {cut}: "), length
+        assert line.count("\n") == 1, length
+
+
+def test_a_damaged_library_is_never_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = build(tmp_path).read_bytes()
+    bad = tmp_path / "bad.so"
+    seed = 1
+    random_bytes = random.Random(seed)
+    print(f"seed {seed}")
+    for _ in range(100):
+        data = bytearray(whole)
+        for _ in range(8):
+            # Headers and section tables: what the reader follows.
+            place = random_bytes.choice(
+                (range(64), range(64, 600), range(len(data) - 2200, len(data)))
+            )
+            data[random_bytes.choice(place)] = random_bytes.randrange(256)
+        bad.write_bytes(data)
+        assert cli.main(["elf", str(bad)]) in {0, 1, 2}
+        assert capsys.readouterr().err.count("\n") <= 1
+
+
+def test_an_archive_and_a_folder_are_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "lib.a").write_bytes(b"!<arch>\n")
+    expected = {"empty": "no ELF file", "lib.a": "an archive", ".": "Is a directory"}
+    for name, reason in expected.items():
+        assert cli.main(["elf", str(tmp_path / name)]) == 2
+        line = capsys.readouterr().err
+        assert reason in line
+        assert line.count("\n") == 1
 
 
 def test_golden_files_that_are_absent_are_usage(tmp_path: Path) -> None:

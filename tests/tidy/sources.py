@@ -10,8 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("zig", "harness", "tests", "workloads", ".ci")
-TOP_FILES = ("build.zig", "noxfile.py", "dev")
-SUFFIXES = {".zig", ".py", ".c", ".h", ".cpp", ".hpp", ".toml", ".sh", ".js", ".pl", ".md", ".sql"}
+TOP_FILES = ("build.zig", "build.zig.zon", "noxfile.py", "pyproject.toml", "dev")
+SUFFIXES = {
+    ".zig", ".py", ".c", ".h", ".cpp", ".hpp", ".toml", ".sh", ".js", ".pl", ".md", ".sql",
+    ".json", ".map", ".txt",
+}  # fmt: skip
 
 ZIG_FUNCTION = re.compile(
     r"^(?P<indent> *)(?:pub |export |inline |noinline |extern )*fn (?P<name>\w+)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from liballoc.workload import schema
 from tests.tidy import sources
 
@@ -17,6 +19,47 @@ def readme_commands(text: str) -> list[str]:
     assert section, "README.md has no heading 'Two commands'"
     blocks = re.findall(r"^```\w*\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
     return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def option_fields(text: str) -> list[dict[str, str]]:
+    """The rows of the table in zig/abi/options.zig."""
+    rows = re.findall(r"^    \.\{\n(.*?)^    \},$", text, re.MULTILINE | re.DOTALL)
+    return [dict(re.findall(r'\.(\w+) = "(.*?)",$', row, re.MULTILINE)) for row in rows]
+
+
+def documented_options(text: str) -> list[dict[str, str]]:
+    """The rows of README's table of options."""
+    section = re.search(
+        r"^\| option in `ALLOC_CONF` .*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE
+    )
+    assert section, "README.md has no table of options"
+    keys = ("name", "type", "default", "doc")
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section[1].splitlines()]
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def option_differences(source: str, document: str) -> list[str]:
+    """Where README and the library do not say the same of an option."""
+    written = {row["name"].strip("`"): row for row in documented_options(document)}
+    fields = option_fields(source)
+    names = [row["name"] for row in fields]
+    found = [] if list(written) == names else [f"options: {names}, README: {list(written)}"]
+    for row in fields:
+        shown = written.get(row["name"])
+        if shown is None:
+            continue
+        keys = ["default", "doc"]
+        # Words to choose from are the same; a number's range is told in full by the warning alone.
+        words = re.split(r", | or ", row["type"])
+        if all(word.isalpha() for word in words):
+            keys.append("type")
+        expected = row | {"type": ", ".join(words)}
+        found += [
+            f"{row['name']}: {key}: {expected[key]!r}, README: {shown[key]!r}"
+            for key in keys
+            if shown[key] != expected[key]
+        ]
+    return found
 
 
 def changelog_faults(text: str) -> list[str]:
@@ -56,6 +99,28 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
 def test_ci_runs_the_checking_sessions() -> None:
     lines = [line.strip() for line in (sources.ROOT / ".ci" / "run").read_text().splitlines()]
     assert {"./dev lint", "./dev elf", "export LIBALLOC_NO_SKIP=1"} <= set(lines)
+
+
+def test_readme_has_the_options_of_the_library() -> None:
+    source = (sources.ROOT / "zig" / "abi" / "options.zig").read_text()
+    assert len(option_fields(source)) == source.count(".apply = ") > 0
+    assert not option_differences(source, (sources.ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("`decay_ms` | number | 100 |", "`decay_ms` | number | 50 |"),
+        ("| `thp` |", "| `huge` |"),
+        ("forward, abort, ignore", "forward, abort"),
+        ("age in ms", "age"),
+    ],
+)
+def test_a_readme_that_says_otherwise_is_seen(old: str, new: str) -> None:
+    source = (sources.ROOT / "zig" / "abi" / "options.zig").read_text()
+    document = (sources.ROOT / "README.md").read_text()
+    assert old in document
+    assert option_differences(source, document.replace(old, new))
 
 
 def test_changelog_has_its_shape() -> None:

@@ -22,7 +22,18 @@ BANNED_IN_LIBRARY = {
 }
 
 MARKERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
-MACHINE_PATHS = re.compile(r"(?<![\w.})])/(" + "|".join(("wo" + "rk", "ro" + "ot")) + r")/")
+# Folders of a person or a build machine. /tmp and a file in it are on every machine and stand in
+# examples; a folder in it is somebody's own.
+MACHINE_PATHS = re.compile(
+    r"(?<![\w.})~])/(?:(?:root|work|workspace|builds?)(?![\w-]|\.\w)|(?:home|Users)/\w"
+    r"|(?:var/)?tmp/[\w.-]+/)"
+)
+# System calls, also through a name for their namespace. Types and constants, which begin with a
+# capital, may be used anywhere.
+SYSTEM_CALLS = re.compile(
+    r"std\.os\.linux\b(?!\.[A-Z])|\bos\.linux\b(?<!std\.os\.linux)|std\.posix\b|std\.c\b"
+    r"|\b(?:syscall|svc #?0|ecall)\b"
+)
 
 
 def relative(path: Path) -> str:
@@ -79,6 +90,23 @@ def test_library_uses_nothing_banned() -> None:
                 for word, instead in BANNED_IN_LIBRARY.items()
                 if word in line
             ]
+    assert not found, "\n".join(found)
+
+
+def system_calls(layer: str, text: str) -> list[int]:
+    """The lines of a Zig file that call the system beside the layer that may."""
+    if layer == "os":
+        return []
+    return [number for number, line in sources.zig_without_tests(text) if SYSTEM_CALLS.search(line)]
+
+
+def test_system_calls_only_in_os() -> None:
+    found = []
+    for path in sources.zig_files():
+        parts = path.relative_to(sources.ROOT).parts
+        if parts[0] == "zig" and (len(parts) == 2 or parts[1] in LIBRARY_LAYERS):
+            lines = system_calls(parts[1], path.read_text())
+            found += [f"{relative(path)}:{number}: belongs into zig/os" for number in lines]
     assert not found, "\n".join(found)
 
 

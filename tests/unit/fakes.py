@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import platform
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from liballoc.workload.launch import Outcome, Step
+
+# e_machine of the architectures that the library is built for.
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
 
 Behaviour = Callable[[Step], Outcome]
 
@@ -37,6 +42,21 @@ def write_stats(step: Step, *exes: str, allocations: int = 3) -> None:
                 "frees": 1,
             }
             file.write(json.dumps(entry) + "\n")
+
+
+def write_library(path: Path) -> None:
+    """The least that is a shared object of this machine: two segments, four dynamic tags."""
+    tags = [(5, 0), (10, 1), (0x6FFFFFFB, 8), (0, 0)]  # STRTAB, STRSZ, FLAGS_1, NULL
+    dynamic = b"".join(struct.pack("<QQ", *tag) for tag in tags)
+    head, segment = 64, 56
+    start = head + 2 * segment
+    size = start + len(dynamic)
+    machine = ELF_MACHINES[platform.machine()]
+    header = b"\x7fELF\2\1\1" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, head, 0, 0, head, segment, 2, 0, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 4, 0, 0, 0, size, size, 4096)
+    place = struct.pack("<IIQQQQQQ", 2, 4, start, start, start, len(dynamic), len(dynamic), 8)
+    path.write_bytes(header + load + place + dynamic)
 
 
 @dataclass

@@ -60,6 +60,16 @@ def test_an_error_is_one_line_and_its_status(
     assert capsys.readouterr().err == "liballoc probe: x y\n"
 
 
+def test_an_error_with_line_ends_is_one_line_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_: argparse.Namespace) -> int:
+        raise UsageError("no\x1b[2J\nfile")
+
+    assert cli.main(["probe"], [make_command(fail)]) == 2
+    assert capsys.readouterr().err == "liballoc probe: no\\x1b[2J\\nfile\n"
+
+
 def test_an_interrupt_is_130() -> None:
     def interrupted(_: argparse.Namespace) -> int:
         raise KeyboardInterrupt

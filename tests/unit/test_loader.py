@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,19 @@ def test_everything(tmp_path: Path) -> None:
     assert variant.argv == base.argv
 
 
+VARIANT = """
+[[variants]]
+name = "{}"
+environment = {{ A = "b" }}
+"""
+
+
 def with_line(line: str) -> str:
     """The good file with one more line in [workload]."""
     return GOOD.replace("[limits]", f"{line}\n[limits]")
+
+
+SERVER_GOOD = with_line('kind = "server"') + SERVER
 
 
 FAULTS = [
@@ -80,7 +91,7 @@ FAULTS = [
     ("missing key", GOOD.replace('why = "because"', ""), "workload.why", "missing"),
     ("string", GOOD.replace('"because"', "7"), "workload.why", "must be a string"),
     ("empty", GOOD.replace('"because"', '""'), "workload.why", "must not be empty"),
-    ("strings", GOOD.replace('["pkg"]', '["pkg", 1]'), "workload.packages", "an array of strings"),
+    ("strings", GOOD.replace('["pkg"]', '["pkg", 1]'), "workload.packages[1]", "be a string"),
     ("no array", GOOD.replace('["prog", "a"]', '"prog"'), "workload.argv", "an array of strings"),
     ("empty array", GOOD.replace('["prog", "a"]', "[]"), "workload.argv", "must not be empty"),
     ("number", GOOD.replace("seconds = 5", 'seconds = "5"'), "limits.seconds", "must be a number"),
@@ -93,12 +104,12 @@ FAULTS = [
     ("minimum", GOOD.replace("seconds = 5", "seconds = 0"), "limits.seconds", "at least 0.001"),
     ("integer", with_line("status = 1.5"), "workload.status", "an integer"),
     ("choice", with_line('proof = "x"'), "workload.proof", "one of stats, maps"),
-    ("commands", with_line("setup = [[]]"), "workload.setup", "non-empty arrays"),
+    ("commands", with_line("setup = [[]]"), "workload.setup[0]", "must not be empty"),
     (
         "table of strings",
         with_line("environment = {A = 1}"),
-        "workload.environment",
-        "a table of strings",
+        "workload.environment.A",
+        "must be a string",
     ),
     ("other name", GOOD.replace('"x"', '"y"'), "workload.name", "must be the file's name, 'x'"),
     ("absent file", with_line('files = ["no"]'), "workload.files[0]", "no such"),
@@ -120,6 +131,79 @@ FAULTS = [
     ),
     ("entry", GOOD + "[[normalise]]\npattern = 'a'\n", "normalise[0].replace", "missing"),
     ("syntax", "[workload\n", "syntax", "line 1"),
+    ("key with a line end", with_line('"a\\nb" = 1'), "workload.a\\nb", "unknown key"),
+    ("key with an escape", with_line('"a\\u001b[2J" = 1'), "workload.a\\x1b[2J", "unknown key"),
+    ("table with a line end", GOOD + '["a\\u2028b"]\n', "a\\u2028b", "unknown table"),
+    ("no number", GOOD.replace("= 5", "= nan"), "limits.seconds", "at least 0.001"),
+    ("for ever", GOOD.replace("= 5", "= inf"), "limits.seconds", "at most 86400"),
+    ("hexadecimal", GOOD.replace("= 5", f"= 0x{'f' * 6000}"), "limits.seconds", "at most 86400"),
+    ("no program", GOOD.replace('"prog", "a"', '"", "a"'), "workload.argv[0]", "must not be empty"),
+    ("no setup program", with_line('setup = [["a"], [""]]'), "workload.setup[1][0]", "empty"),
+    ("empty item", GOOD.replace('"pkg"', '""'), "workload.packages[0]", "must not be empty"),
+    ("empty output", with_line('outputs = ["o", ""]'), "workload.outputs[1]", "not be empty"),
+    ("NUL in argv", GOOD.replace('"a"]', '"\\u0000"]'), "workload.argv[1]", "NUL"),
+    ("NUL in a string", GOOD.replace("because", "a\\u0000"), "workload.why", "NUL"),
+    ("NUL in stdin", with_line('stdin = "\\u0000"'), "workload.stdin", "NUL"),
+    ("NUL in setup", with_line('setup = [["a\\u0000"]]'), "workload.setup[0][0]", "NUL"),
+    (
+        "NUL in a value",
+        with_line('environment = {A = "\\u0000"}'),
+        "workload.environment.A",
+        "NUL",
+    ),
+    (
+        "NUL in a name",
+        with_line('environment = {"\\u0000" = "a"}'),
+        "workload.environment.\\x00",
+        "NUL",
+    ),
+    (
+        "variable without name",
+        with_line('environment = {"" = "a"}'),
+        "workload.environment",
+        "empty",
+    ),
+    (
+        "variable with =",
+        with_line('environment = {"A=B" = "a"}'),
+        "workload.environment.A=B",
+        "'='",
+    ),
+    ("two variants", GOOD + 2 * VARIANT.format("v"), "variants[1].name", "variants[0] has it"),
+    ("variant /", GOOD + VARIANT.format("a/b"), "variants[0].name", "letters, digits"),
+    ("variant ..", GOOD + VARIANT.format(".."), "variants[0].name", "letters, digits"),
+    ("variant .v", GOOD + VARIANT.format(".v"), "variants[0].name", "letters, digits"),
+    ("variant a+b", GOOD + VARIANT.format("a+b"), "variants[0].name", "letters, digits"),
+    ("file from the root", with_line('files = ["/etc/passwd"]'), "workload.files[0]", "lie in"),
+    ("file above", with_line('files = ["../inside/a"]'), "workload.files[0]", "must lie in"),
+    ("file name too long", with_line(f'files = ["{"a" * 300}"]'), "workload.files[0]", "no such"),
+    ("status above", with_line("status = 256"), "workload.status", "0 to 255"),
+    ("signal above", with_line("status = -65"), "workload.status", "number of a signal"),
+    (
+        "processes",
+        with_line("process_count = 9999999"),
+        "workload.process_count",
+        "at most 4194304",
+    ),
+    ("stopped by nothing", SERVER_GOOD.replace('["quit"]', "[]"), "server.stop", "not be empty"),
+    (
+        "repetition",
+        GOOD + "[[normalise]]\npattern = 'a{99999999999}'\nreplace = ''\n",
+        "normalise[0].pattern",
+        "no regular expression",
+    ),
+    (
+        "ambiguous set",
+        GOOD + "[[normalise]]\npattern = '[[a]'\nreplace = ''\n",
+        "normalise[0].pattern",
+        "no regular expression",
+    ),
+    (
+        "group number",
+        GOOD + f"[[normalise]]\npattern = 'a'\nreplace = '\\g<{'9' * 5000}>'\n",
+        "normalise[0].replace",
+        "no template",
+    ),
 ]
 
 
@@ -133,8 +217,45 @@ def test_a_fault_is_file_key_reason(tmp_path: Path, text: str, key: str, reason:
     line = str(caught.value)
     assert line.startswith(f"{path}: {key}: ")
     assert reason in line
-    assert "\n" not in line
+    assert line.isprintable()
     assert caught.value.exit_status == 2
+
+
+def test_a_link_that_leads_outside_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (tmp_path / "secret").touch()
+    (folder / "kept").touch()
+    (folder / "a").symlink_to("kept")
+    (folder / "b").symlink_to(tmp_path / "secret")
+    (folder / "c").symlink_to("c")
+    (workload,) = load_file(write(folder, with_line('files = ["a"]')))
+    assert workload.files == ("a",)
+    for name, reason in (("b", "must lie in"), ("c", "no such file")):
+        with pytest.raises(WorkloadFileError, match=rf"workload\.files\[1\]: {reason}"):
+            load_file(write(folder, with_line(f'files = ["a", "{name}"]')))
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same").touch()
+    with pytest.raises(WorkloadFileError, match=r"workload\.files\[1\]: .*'same'"):
+        load_file(write(tmp_path, with_line('files = ["a/same", "b/same"]')))
+
+
+@pytest.mark.parametrize("stem", [".x", "x y", "x+y", "x\ny"])
+def test_a_file_name_that_is_no_workload_name_is_refused(tmp_path: Path, stem: str) -> None:
+    text = GOOD.replace('"x"', json.dumps(stem))
+    with pytest.raises(WorkloadFileError, match="letters, digits") as caught:
+        load_file(write(tmp_path, text, f"{stem}.toml"))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("status", [0, 255, -9, -64])
+def test_every_possible_status_is_accepted(tmp_path: Path, status: int) -> None:
+    (workload,) = load_file(write(tmp_path, with_line(f"status = {status}")))
+    assert workload.status == status
 
 
 @pytest.mark.parametrize(

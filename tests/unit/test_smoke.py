@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import platform
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +24,18 @@ from liballoc.workload.smoke import (
     make_base,
     missing_programs,
 )
-from tests.unit.fakes import FakeExecutor, has_library, outcome, write_stats
+from tests.unit.fakes import (
+    ELF_MACHINES,
+    FakeExecutor,
+    has_library,
+    outcome,
+    write_library,
+    write_stats,
+)
+
+OTHER_MACHINE = bytes([ELF_MACHINES["aarch64" if platform.machine() == "x86_64" else "x86_64"]])
+FLAGS_1 = 0x6FFFFFFB
+PIE_TAG = (struct.pack("<QQ", FLAGS_1, 8), struct.pack("<QQ", FLAGS_1, 0x08000008))
 
 SH = str(Path("/bin/sh").resolve())
 WORKLOAD = Workload(
@@ -234,7 +247,7 @@ def test_a_server_that_never_answers_fails() -> None:
 
 
 def options(tmp_path: Path, *extra: str) -> argparse.Namespace:
-    (tmp_path / "lib.so").touch()
+    write_library(tmp_path / "lib.so")
     (tmp_path / "w").mkdir()
     for name in ("one", "two"):
         (tmp_path / "w" / f"{name}.toml").write_text(
@@ -291,3 +304,58 @@ def test_a_library_that_is_not_there_is_usage(
     argv = ["smoke", "--folder", str(tmp_path / "w"), "--library", str(tmp_path / "no.so")]
     assert cli.main(argv) == 2
     assert "no such library" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda good: b"", "no ELF file"),
+        (lambda good: b"no library\n", "no ELF file"),
+        (lambda good: b"!<arch>\n" + good, "an archive, no shared object"),
+        (lambda good: good[:100], "ELF file"),
+        (lambda good: good[:-1], "cut short"),
+        # e_type ET_EXEC; e_machine of i386, and of another that the library is built for.
+        (lambda good: good[:16] + b"\2" + good[17:], "no shared object"),
+        (lambda good: good[:18] + b"\3" + good[19:], "no shared object"),
+        (lambda good: good[:18] + OTHER_MACHINE + good[19:], "this machine is"),
+        # DF_1_PIE: how the loader tells a program, which it does not preload.
+        (lambda good: good.replace(*PIE_TAG), "a program"),
+    ],
+    ids=["empty", "text", "archive", "head", "cut", "program", "i386", "other", "pie"],
+)
+def test_what_cannot_be_preloaded_is_usage(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[bytes], bytes],
+    reason: str,
+) -> None:
+    arguments = options(tmp_path)
+    library = tmp_path / "lib.so"
+    library.write_bytes(damage(library.read_bytes()))
+    argv = ["smoke", "--folder", str(arguments.folder), "--library", str(library)]
+    assert cli.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert reason in captured.err
+    assert captured.err.startswith(f"liballoc smoke: {library}: ")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("none/r.json", "no such folder"), ("/proc/r.json", "cannot be written")]
+)
+def test_results_that_cannot_be_written_are_usage_before_the_run(
+    tmp_path: Path, place: str, reason: str
+) -> None:
+    arguments = options(tmp_path)
+    arguments.json = tmp_path / place
+    ran: list[str] = []
+
+    def run_one(workload: Workload, _: Path) -> Result:
+        ran.append(workload.name)
+        return answer("ok")(workload, _)
+
+    with pytest.raises(UsageError, match=reason):
+        command.run(arguments, run_one)
+    assert ran == []
+    assert not (tmp_path / "none").exists()

@@ -23,7 +23,11 @@ pub inline fn assertHardened(ok: bool) void {
     }
 }
 
+/// True where checks that walk structures run at layer boundaries: the unit tests, and builds made
+/// with -Dverify.
+pub const verify = options.verify;
+
 /// For checks that walk lists or bitmaps.
 pub inline fn assertExpensive(ok: bool) void {
-    if (options.verify) assert(ok);
+    if (verify) assert(ok);
 }

@@ -5,6 +5,7 @@ pub const asserts = @import("assert.zig");
 pub const assert = asserts.assert;
 pub const assertHardened = asserts.assertHardened;
 pub const assertExpensive = asserts.assertExpensive;
+pub const verify = asserts.verify;
 pub const bulk = @import("bulk.zig");
 pub const size_class = @import("size_class.zig");
 pub const tunables = @import("tunables.zig");

@@ -6,6 +6,7 @@
 const std = @import("std");
 const base = @import("base");
 const t = base.tunables;
+const assert = base.assert;
 
 /// How far the buffer is used, and how many blocks of it are live, in one word so that both
 /// change together. acq_rel on every change: a block's memory is handed from the thread that
@@ -61,10 +62,18 @@ pub fn free(block: usize) void {
     }
 }
 
+/// Used up to the end of the last block, and from the start again when none is live.
+pub fn check() void {
+    const now: Fill = @bitCast(fill.load(.acquire));
+    assert(now.used <= buffer.len);
+    assert((now.live == 0) == (now.used == 0));
+}
+
 test "emergency: aligned, zero, distinct; starts over when empty; null when full" {
     const a = alloc(100, 16).?;
     const b = alloc(1, 4096).?;
     try std.testing.expect(contains(a));
+    check();
     try std.testing.expectEqual(@as(usize, 0), b % 4096);
     try std.testing.expectEqual(@as(usize, 100), usableSize(a));
     const bytes: [*]u8 = @ptrFromInt(a);
@@ -73,6 +82,7 @@ test "emergency: aligned, zero, distinct; starts over when empty; null when full
     try std.testing.expectEqual(@as(?usize, null), alloc(t.emergency_size, 16));
     free(a);
     free(b);
+    check();
     const again = alloc(100, 16).?;
     try std.testing.expectEqual(a, again);
     const zero: [*]u8 = @ptrFromInt(again);

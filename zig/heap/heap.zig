@@ -142,6 +142,21 @@ pub const Heap = extern struct {
     }
 };
 
+/// tag = id << 13; the magazines, slabs, outgoing frees and messages are as their files say. Only
+/// the owner, in a slow call, without the lock.
+pub fn check(heap: *Heap) void {
+    assert(heap.busy);
+    assert(heap.tag == heap.id << bin_offset_bits);
+    assert(heap.parked_count <= t.parked_max);
+    assert(heap.state.load(.monotonic) == .active); // Its own.
+    magazine.check(heap);
+    remote_free.check(heap);
+    message.check(heap);
+    heap.lock.acquire(heap.id);
+    defer heap.lock.release();
+    partial_slabs.check(heap);
+}
+
 pub fn classOfEntry(entry: u32) u32 {
     return (entry & bin_offset_mask) / @sizeOf(Bin);
 }

@@ -147,6 +147,7 @@ test "model: 10^6 operations in several threads, frees across threads" {
     }
     for (&shared) |*slot| releaseRecord(slot.swap(null, .acq_rel), seed);
     slow.check();
+    registry.check();
     // Threads came and went: their heaps were adopted, not multiplied.
     try std.testing.expect(registry.end() < 16);
 }

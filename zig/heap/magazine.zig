@@ -7,6 +7,7 @@ const region = @import("region");
 const slabs = @import("slab");
 const t = base.tunables;
 const assert = base.assert;
+const assertExpensive = base.assertExpensive;
 const size_class = base.size_class;
 const space = region.space;
 const heaps = @import("heap.zig");
@@ -209,6 +210,28 @@ pub noinline fn flushAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {
         while (count(heap.bin(@intCast(class))) > 0) {
             flush(heap, @intCast(class), t.flush_blocks_max);
+        }
+    }
+}
+
+/// base <= top <= base + capacity <= base + room, a 0 before the first slot; the blocks of a
+/// magazine are of its class, and the heap's own. The limit is behind the capacity, or at the base
+/// when a medium magazine is closed. Only the owner, in a slow call.
+pub fn check(heap: *Heap) void {
+    for (1..size_class.count) |index| {
+        const class: u32 = @intCast(index);
+        const bin = heap.bin(class);
+        assert((bin.base - 1)[0] == 0);
+        assert(@intFromPtr(bin.top) >= @intFromPtr(bin.base));
+        const filled = count(bin);
+        assert(filled <= bin.capacity);
+        assert(bin.capacity <= bin.room);
+        const is_closed = class > size_class.small_count and bin.limit == bin.base;
+        assert(is_closed or bin.limit == bin.base + bin.capacity);
+        if (bin.room != 0) assert(heap.used_bins[class / 64] >> @intCast(class % 64) & 1 == 1);
+        for (bin.base[0..filled]) |block| {
+            assert(block % 16 == 0);
+            assertExpensive(space.placeOf(block).?.entry == heap.entryOf(class));
         }
     }
 }

@@ -130,6 +130,27 @@ pub fn destroy(message: *Message, holder: u32) void {
     region.arena.free(@ptrCast(@alignCast(message)), @sizeOf(Message), holder);
 }
 
+/// The heap's own store has as many messages as it counts, fewer than two batches; the shared one
+/// whole batches. Only the heap's owner, in a slow call.
+pub fn check(heap: *const Heap) void {
+    assert(heap.message_count < 2 * t.message_batch);
+    assert(lengthOf(heap.messages) == heap.message_count);
+    lock.acquire(heap.id);
+    defer lock.release();
+    assert(batch_count <= t.message_batches_max);
+    for (batches[0..batch_count]) |batch| assert(lengthOf(batch) == t.message_batch);
+}
+
+fn lengthOf(first: ?*const Message) u32 {
+    var length: u32 = 0;
+    var message = first;
+    while (message) |one| : (message = one.next) {
+        length += 1;
+        assert(length <= 2 * t.message_batch);
+    }
+    return length;
+}
+
 /// In a child after fork, which has one thread: torn by one that does not exist here, the shared
 /// store is forgotten.
 pub fn repairAfterFork(survivor: u32) void {

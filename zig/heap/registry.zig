@@ -123,6 +123,20 @@ fn stealFrom(heap: *Heap, thief: *Heap, class: u32) region.SliceId {
     return id;
 }
 
+/// Every id in use has its heap, or is just about to; as many heaps are marked as orphans as are
+/// counted. For tests, while no thread starts or ends.
+pub fn check() void {
+    var marked: u32 = 0;
+    for (orphans) |word| marked += @popCount(word.load(.monotonic)); // Nobody writes.
+    assert(marked == orphanCount());
+    for (1..end()) |id| {
+        const heap = get(@intCast(id)) orelse continue;
+        assert(heap.id == id);
+        const is_marked = orphans[id / 64].load(.monotonic) >> @intCast(id % 64) & 1 == 1;
+        assert(is_marked == (heap.state.load(.monotonic) == .orphan));
+    }
+}
+
 pub fn orphanCount() u32 {
     return orphan_count.load(.monotonic); // A statistic.
 }

@@ -121,6 +121,27 @@ pub fn park(heap: *Heap, pointer: usize) void {
     heap.parked_count = index + 1;
 }
 
+/// A slot has an owner and a message, or neither; bytes_left = message_bytes_max - the costs of the
+/// blocks in it, and is over 0. Only the owner, in a slow call.
+pub fn check(heap: *const Heap) void {
+    for (heap.outgoing, 0..) |slot, index| {
+        const message = slot.message orelse {
+            assert(slot.owner == 0);
+            assert(slot.bytes_left == 0);
+            continue;
+        };
+        assert(slot.owner != 0);
+        assert(slot.owner % t.outgoing_slots == index);
+        assert(slot.bytes_left > 0);
+        assert(message.count <= t.message_blocks_max);
+        var left: i32 = t.message_bytes_max;
+        for (message.blocks[0..message.count]) |block| {
+            left -= costs[heaps.classOfEntry(space.placeOf(block).?.entry)];
+        }
+        assert(slot.bytes_left == left);
+    }
+}
+
 fn post(heap: *Heap, slot: *Outgoing, help: Help) void {
     const message = slot.message orelse return;
     const owner = slot.owner;

@@ -63,6 +63,7 @@ const Call = struct {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
         if (region.run_allocator.isPurgeDue()) giveBackMemory(heap);
+        if (base.verify and heap.ticks % t.verify_period == 0) heaps.check(heap);
         base.compilerBarrier();
         heap.busy = false;
         if (call.place) |place| return endShared(heap, place);
@@ -337,12 +338,12 @@ pub fn trim(keep: usize) usize {
     return region.run_allocator.trim(keep, heap.id);
 }
 
-/// Checks the calling thread's heap and the run allocator. For tests.
+/// Checks the calling thread's heap and what it stands on. For tests.
 pub fn check() void {
     const call = Call.begin() orelse return;
     defer call.end();
-    call.heap.lock.acquire(call.heap.id);
-    partial_slabs.check(call.heap);
-    call.heap.lock.release();
+    heaps.check(call.heap);
+    emergency.check();
     region.run_allocator.check(call.heap.id);
+    region.arena.check(call.heap.id);
 }

@@ -374,6 +374,32 @@ pub fn committedBytes() usize {
     return sum;
 }
 
+/// frontier <= committed <= capacity, and what lies below the frontier has its map entries and
+/// metadata; `hot` says of the first region what its own fields say. Under the run lock.
+pub fn check() void {
+    for (regions[0..count()], 0..) |*region, number| {
+        const limit = region.limit.load(.monotonic); // Written under the lock.
+        if (region.reserved_length == 0) {
+            assert(limit == 0);
+            continue;
+        }
+        assert(region.frontier >= 1);
+        assert(region.frontier == 1 or region.frontier <= region.committed);
+        assert(region.committed <= region.capacity);
+        assert(limit <= region.capacity);
+        assert(region.frontier <= limit);
+        assert(region.committed_slices <= region.capacity);
+        assert(region.frontier <= region.committed_slices);
+        assert(region.address % chunk_size == 0);
+        if (number != 0) continue;
+        assert(hot.address == region.address);
+        assert(hot.map == region.map);
+        assert(hot.slices == region.slices);
+        // monotonic: as above.
+        assert(hot.limit_units.load(.monotonic) == limit << units_per_slice_shift);
+    }
+}
+
 comptime {
     assert(slices_step * @sizeOf(Slice) % guard_size == 0);
     assert(slices_step * @sizeOf(LiveBits) % guard_size == 0);

@@ -23,6 +23,8 @@ var spare_count: u32 = 0;
 var free_lists: [size_max_shift + 1]?*Link = @splat(null);
 /// Bytes handed out and not returned; a statistic.
 var used_bytes: std.atomic.Value(usize) = .init(0);
+/// Bytes in the free lists. Under the lock.
+var freed_bytes: usize = 0;
 
 /// Adds the arena part of a new region. Under the run lock.
 pub fn add(segment: space.Arena, holder: u32) void {
@@ -54,6 +56,7 @@ pub noinline fn alloc(size: usize, holder: u32) ?[*]align(64) u8 {
     defer lock.release();
     if (free_lists[shift]) |link| {
         free_lists[shift] = link.next;
+        freed_bytes -= @as(usize, 1) << shift;
         account(@as(isize, 1) << shift);
         return @ptrCast(@alignCast(link));
     }
@@ -103,6 +106,7 @@ pub noinline fn free(memory: [*]align(64) u8, size: usize, holder: u32) void {
     defer lock.release();
     link.next = free_lists[shift];
     free_lists[shift] = link;
+    freed_bytes += @as(usize, 1) << shift;
     account(-(@as(isize, 1) << shift));
 }
 
@@ -115,11 +119,34 @@ pub fn usedBytes() usize {
     return used_bytes.load(.monotonic); // A statistic.
 }
 
+/// bump <= committed_end <= segment_end, and every list holds whole blocks, each once at the most.
+pub fn check(holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    assert(bump <= committed_end);
+    assert(committed_end <= segment_end);
+    assert(bump % 64 == 0);
+    assert(spare_count <= spare.len);
+    var listed: usize = 0;
+    for (free_lists, 0..) |first, shift| {
+        assert(first == null or shift >= size_min_shift);
+        var link = first;
+        while (link) |block| : (link = block.next) {
+            assert(@intFromPtr(block) % 64 == 0);
+            listed += @as(usize, 1) << @intCast(shift);
+            // A list that runs in a circle would never end.
+            assert(listed <= freed_bytes);
+        }
+    }
+    assert(listed == freed_bytes);
+}
+
 /// In a child after fork, before any other call: if a thread that does not exist here held the
 /// lock, the free lists may be torn and are abandoned; the bump pointer is moved by one store.
 pub fn repairAfterFork(survivor: u32) void {
     if (!lock.holderLost(survivor)) return;
     free_lists = @splat(null);
+    freed_bytes = 0;
     lock.reset();
 }
 
@@ -129,10 +156,13 @@ test "arena: alloc, free, reuse" {
     const a = alloc(100, 1).?;
     const b = alloc(128, 1).?;
     try std.testing.expect(a != b);
+    check(1);
     free(a, 100, 1);
+    check(1);
     try std.testing.expectEqual(a, alloc(128, 1).?);
     free(a, 128, 1);
     free(b, 128, 1);
+    check(1);
     try std.testing.expectEqual(before, usedBytes());
     const forever = allocForever(5000, 1).?;
     try std.testing.expect(std.mem.allEqual(u8, forever[0..5000], 0));

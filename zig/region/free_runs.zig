@@ -226,6 +226,23 @@ pub const FreeRuns = struct {
             }
         }
         assert(dirty == runs.dirty_slices);
+        runs.checkAges();
+    }
+
+    fn checkAges(runs: *const FreeRuns) void {
+        var dirty: u64 = 0;
+        var prev: SliceId = 0;
+        var run = runs.oldest;
+        while (run != 0) : (run = slice(run).state.age.next) {
+            assert(slice(run).run_state == .dirty);
+            assert(slice(run).state.age.prev == prev);
+            dirty += slice(run).length;
+            // A list that runs in a circle would never end.
+            assert(dirty <= runs.dirty_slices);
+            prev = run;
+        }
+        assert(runs.youngest == prev);
+        assert(dirty == runs.dirty_slices);
     }
 };
 

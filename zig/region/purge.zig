@@ -85,8 +85,9 @@ fn tick() void {
     swing_seen = false;
 }
 
-/// For tests: as if the last purge were long ago.
+/// For tests: as if the last purge, and the last refusal, were long ago.
 pub fn forgetSwing() void {
+    refused_until_ms = 0;
     window_slices = 0;
     swing_slices = 0;
 }

@@ -9,6 +9,7 @@ const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
+const assertHardened = base.assertHardened;
 const arena = @import("arena.zig");
 const space = @import("address_space.zig");
 const purge = @import("purge.zig");
@@ -152,6 +153,9 @@ fn isDense(length: u32, frontier: u32) bool {
 /// called once at the end of a slow call, however many runs it freed.
 pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void {
     lock.acquire(holder);
+    // In the lists twice it would be handed out twice.
+    assertHardened(slice(first).run_state == .used);
+    assertHardened(slice(first).length == length);
     countLive(-@as(i64, length));
     _ = runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
     const plan = purge.plan(&runs, live_slices.raw, length);
@@ -308,7 +312,8 @@ fn abandonFree(number: u32) void {
         if (inner.run_state == .dirty or inner.run_state == .clean) inner.run_state = .used;
     }
     slice(first | space.at(number).frontier).run_state = .none;
-    countLive(space.at(number).frontier);
+    // Slice 0 is never handed out.
+    countLive(space.at(number).frontier - 1);
 }
 
 fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {
@@ -343,9 +348,35 @@ fn rebuild(number: u32, comptime lengthOf: fn (SliceId) u32) void {
     }
 }
 
-/// Checks the lists and that the lengths of all runs add up to what was ever handed out.
+/// Checks the lists, and that the runs of each region follow one another without gap from slice 1
+/// to its frontier, those handed out among them.
 pub fn check(holder: u32) void {
     lock.acquire(holder);
     defer lock.release();
+    space.check();
     runs.check();
+    assert(due.load(.monotonic) == (pending.slices > 0)); // Under the lock.
+    var used: u32 = 0;
+    for (0..space.count()) |number| {
+        if (!space.isVacant(@intCast(number))) used += checkRegion(@intCast(number));
+    }
+    // What a purge has in hand is used, but not live.
+    assert(live_slices.raw <= used);
+}
+
+/// The slices that are handed out.
+fn checkRegion(number: u32) u32 {
+    var used: u32 = 0;
+    var id = (number << t.region_slices_shift) + 1;
+    const end = (number << t.region_slices_shift) + space.at(number).frontier;
+    while (id < end) {
+        const head = slice(id);
+        assert(head.run_state != .none);
+        assert(head.length > 0);
+        assert(slice(id + head.length - 1).run_state == head.run_state);
+        if (head.run_state == .used) used += head.length;
+        id += head.length;
+    }
+    assert(id == end);
+    return used;
 }

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.report.table import print_table
-from liballoc.results.store import write_json
+from liballoc.results.store import check_target, write_json
 from liballoc.toolchain.driver import find_root
 from liballoc.toolchain.variants import DEFAULT_ARCHITECTURE, Variant
 
@@ -265,6 +265,8 @@ def run(arguments: argparse.Namespace, runner: Runner = run_process) -> int:
     binary = arguments.binary or find_root(Path.cwd()) / "zig-out" / "bin" / "hotpath"
     if not binary.is_file():
         raise ToolMissingError(f"{binary}: no such program; build it with ./dev build")
+    if arguments.json is not None:
+        check_target(arguments.json)
     allocators = choose_allocators(arguments)
     cases = [" ".join(case.split()) for case in arguments.case or CASES]
     samples = measure(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from liballoc import __version__
+from liballoc.elf import image
 from liballoc.errors import UsageError
 from liballoc.report.table import print_table
-from liballoc.results.store import write_json
+from liballoc.results.store import check_target, make_folder, write_json
 from liballoc.toolchain.driver import find_root
 from liballoc.toolchain.variants import DEFAULT_ARCHITECTURE, Variant
 from liballoc.units import KIB, format_bytes, format_seconds
@@ -71,9 +73,12 @@ def run(
         library = Variant("release", DEFAULT_ARCHITECTURE).shared(find_root(Path.cwd()))
     if not library.is_file():
         raise UsageError(f"{library}: no such library; build it with ./dev build")
+    image.check_preloadable(library, platform.machine())
     target = arguments.json
     if target is None:
         target = find_root(Path.cwd()) / "zig-out" / "reports" / "preload-smoke.json"
+        make_folder(target.parent)
+    check_target(target)
     results = []
     for workload in workloads:
         result = run_one(workload, library) if run_one else SmokeRun(workload, library).run()

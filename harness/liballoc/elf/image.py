@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from elftools.common.exceptions import ELFError
 from elftools.dwarf.callframe import FDE
@@ -14,7 +14,11 @@ from elftools.elf.relocation import RelocationSection
 
 from liballoc.errors import UsageError
 
+Result = TypeVar("Result")
+
 PF_X, PF_W = 1, 2
+DF_1_PIE = 0x08000000
+ARCHIVE_MAGIC = b"!<arch>\n"
 
 # Relocations that read a thread-pointer offset: one is one word of initial-exec TLS.
 THREAD_POINTER_RELOCATIONS = {
@@ -110,19 +114,57 @@ class Image:
 
 def load(path: Path) -> Image:
     """Read a shared object; UsageError when it is none."""
+    return _with_elf(path, lambda elf: _read(path, elf, _machine(path, elf)))
+
+
+def check_preloadable(path: Path, architecture: str) -> None:
+    """UsageError when the loader of this architecture cannot preload the file."""
+    _with_elf(path, lambda elf: _check_preloadable(path, elf, architecture))
+
+
+def _with_elf(path: Path, use: Callable[[ELFFile], Result]) -> Result:
     try:
         with path.open("rb") as file:
-            elf = ELFFile(file)
-            machine = elf["e_machine"]
-            if elf["e_type"] != "ET_DYN" or machine not in ARCHITECTURES:
-                raise UsageError(
-                    f"{path}: no shared object for {', '.join(ARCHITECTURES.values())}"
-                )
-            return _read(path, elf, machine)
+            if file.read(len(ARCHIVE_MAGIC)) == ARCHIVE_MAGIC:
+                raise UsageError(f"{path}: an archive, no shared object")
+            return use(ELFFile(file))
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except ELFError as error:
-        raise UsageError(f"{path}: no ELF file: {error}") from error
+        raise UsageError(f"{path}: no ELF file: {str(error) or 'it is cut short'}") from error
+    except Exception as error:
+        # On a file that is cut or damaged pyelftools lets through whatever its parsers meet:
+        # AttributeError, UnicodeDecodeError, construct's own and others.
+        kind = type(error).__name__
+        raise UsageError(f"{path}: a damaged ELF file: {kind}: {error}") from error
+
+
+def _machine(path: Path, elf: ELFFile) -> str:
+    machine = str(elf["e_machine"])
+    is_usual = elf.elfclass == 64 and elf.little_endian
+    if elf["e_type"] != "ET_DYN" or machine not in ARCHITECTURES or not is_usual:
+        raise UsageError(f"{path}: no shared object for {', '.join(ARCHITECTURES.values())}")
+    return machine
+
+
+def _check_preloadable(path: Path, elf: ELFFile, architecture: str) -> None:
+    own = ARCHITECTURES[_machine(path, elf)]
+    if own != architecture:
+        raise UsageError(f"{path}: a shared object for {own}, this machine is {architecture}")
+    size = path.stat().st_size
+    dynamic: Any = None
+    for segment in elf.iter_segments():
+        if segment["p_offset"] + segment["p_filesz"] > size:
+            raise UsageError(f"{path}: a damaged ELF file: it is cut short")
+        if segment["p_type"] == "PT_DYNAMIC":
+            dynamic = segment
+    if dynamic is None:
+        raise UsageError(f"{path}: no dynamic section")
+    for tag in dynamic.iter_tags("DT_FLAGS_1"):
+        if tag.entry.d_val & DF_1_PIE:
+            raise UsageError(f"{path}: a program, no shared library")
 
 
 def _read(path: Path, elf: ELFFile, machine: str) -> Image:

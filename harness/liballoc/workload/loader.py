@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli
 
-from liballoc.errors import UsageError
-from liballoc.workload import schema
+from liballoc.errors import UsageError, one_line
+from liballoc.workload import kinds, schema
 from liballoc.workload.schema import Key, Server, Substitution, Workload
 
 Table = dict[str, Any]
@@ -22,41 +23,8 @@ class WorkloadFileError(UsageError):
     """A workload file that cannot be used."""
 
     def __init__(self, file: Path, key: str, reason: str) -> None:
-        super().__init__(f"{file}: {key}: {reason}")
-
-
-def _is_string(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_commands(value: object) -> bool:
-    return isinstance(value, list) and all(_is_strings(item) and item for item in value)
-
-
-def _is_string_table(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-
-
-KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    "string": (_is_string, "a string"),
-    "integer": (_is_integer, "an integer"),
-    "number": (_is_number, "a number"),
-    "strings": (_is_strings, "an array of strings"),
-    "commands": (_is_commands, "an array of non-empty arrays of strings"),
-    "string table": (_is_string_table, "a table of strings"),
-}
+        # Keys and paths may hold anything, line ends and terminal escapes too.
+        super().__init__(one_line(f"{file}: {key}: {reason}"))
 
 
 def load_folder(folder: Path) -> list[Workload]:
@@ -127,15 +95,19 @@ def _check_table(file: Path, name: str, table: object, keys: Sequence[Key]) -> N
 
 
 def _check_value(file: Path, where: str, value: object, key: Key) -> None:
-    accepts, words = KINDS[key.kind]
-    if not accepts(value):
-        raise WorkloadFileError(file, where, f"must be {words}")
+    fault = kinds.first_fault(key.kind, value)
+    if fault is not None:
+        raise WorkloadFileError(file, f"{where}{fault.where}", fault.reason)
     if key.required and not key.may_be_empty and value in ("", []):
-        raise WorkloadFileError(file, where, "must not be empty")
+        raise WorkloadFileError(file, where, kinds.EMPTY)
     if key.choices and value not in key.choices:
         raise WorkloadFileError(file, where, f"must be one of {', '.join(key.choices)}")
-    if key.minimum is not None and isinstance(value, int | float) and value < key.minimum:
-        raise WorkloadFileError(file, where, f"must be at least {key.minimum:g}")
+    if isinstance(value, int | float):
+        # Written so that nan, which is neither, fails the first.
+        if key.minimum is not None and not value >= key.minimum:
+            raise WorkloadFileError(file, where, f"must be at least {key.minimum:.15g}")
+        if key.maximum is not None and value > key.maximum:
+            raise WorkloadFileError(file, where, f"must be at most {key.maximum:.15g}")
 
 
 def _check_relations(file: Path, document: Table) -> None:
@@ -146,9 +118,8 @@ def _check_relations(file: Path, document: Table) -> None:
     if is_server != ("server" in document):
         reason = "missing table" if is_server else 'needs kind = "server"'
         raise WorkloadFileError(file, "server", reason)
-    for index, name in enumerate(table.get("files", [])):
-        if not (file.parent / name).is_file():
-            raise WorkloadFileError(file, f"workload.files[{index}]", f"no such file: {name}")
+    _check_files(file, table.get("files", []))
+    _check_variants(file, document.get("variants", []))
     for index, name in enumerate(table.get("outputs", [])):
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise WorkloadFileError(
@@ -160,18 +131,54 @@ def _check_relations(file: Path, document: Table) -> None:
         _check_server(file, document["server"])
 
 
+def _check_files(file: Path, names: Sequence[str]) -> None:
+    """Files lie in the workload's folder, links followed, and do not overwrite each other."""
+    folder = file.parent.resolve()
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        where = f"workload.files[{index}]"
+        outside = WorkloadFileError(file, where, "must lie in the folder of the workload file")
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise outside
+        try:
+            found = (folder / path).resolve(strict=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself.
+            raise WorkloadFileError(file, where, f"no such file: {name}") from error
+        if not found.is_relative_to(folder):
+            raise outside
+        if not found.is_file():
+            raise WorkloadFileError(file, where, f"no such file: {name}")
+        if path.name in taken:
+            raise WorkloadFileError(file, where, f"another one is called {path.name!r} too")
+        taken.add(path.name)
+
+
+def _check_variants(file: Path, variants: Sequence[Table]) -> None:
+    """Each has a name of its own: it chooses the variant and names it in the results."""
+    first: dict[str, int] = {}
+    for index, variant in enumerate(variants):
+        name = variant["name"]
+        if name in first:
+            reason = f"variants[{first[name]}] has it already: {name!r}"
+            raise WorkloadFileError(file, f"variants[{index}].name", reason)
+        first[name] = index
+
+
 def _check_pattern(file: Path, where: str, entry: Table) -> None:
+    part = "pattern"
+    reason = "no regular expression"
     try:
-        expression = re.compile(entry["pattern"])
-    except re.error as error:
-        raise WorkloadFileError(
-            file, f"{where}.pattern", f"no regular expression: {error}"
-        ) from error
-    try:
-        # The template is parsed before anything is matched, so an empty text checks it.
-        expression.sub(entry["replace"], "")
-    except (re.error, IndexError) as error:
-        raise WorkloadFileError(file, f"{where}.replace", f"no template: {error}") from error
+        with warnings.catch_warnings():
+            # What Python only warns of ("possible nested set") is not meant as it will be read.
+            warnings.simplefilter("error")
+            expression = re.compile(entry["pattern"])
+            part, reason = "replace", "no template"
+            # The template is parsed before anything is matched, so an empty text checks it.
+            expression.sub(entry["replace"], "")
+    except (re.error, IndexError, ValueError, OverflowError, RecursionError, Warning) as error:
+        # Beside its own error, re lets through what its parsers of numbers and groups raise.
+        raise WorkloadFileError(file, f"{where}.{part}", f"{reason}: {error}") from error
 
 
 def _check_server(file: Path, table: Table) -> None:

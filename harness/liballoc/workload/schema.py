@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a table: its type by name, and whether a file must have it."""
+    """A key of a table: its type by name (kinds.py), and whether a file must have it."""
 
     name: str
     kind: str
     required: bool = False
     choices: tuple[str, ...] = ()
     minimum: float | None = None
+    maximum: float | None = None
     may_be_empty: bool = False
 
 
@@ -77,28 +78,29 @@ class Workload:
 
 
 WORKLOAD_KEYS = (
-    Key("name", "string", required=True),
+    Key("name", "name", required=True),
     Key("why", "string", required=True),
     Key("kind", "string", choices=("command", "server")),
-    Key("argv", "strings", required=True),
+    Key("argv", "command", required=True),
     Key("packages", "strings", required=True),
     Key("programs", "strings"),
     Key("setup", "commands"),
     Key("files", "strings"),
     Key("outputs", "strings"),
     Key("stdin", "string"),
-    Key("environment", "string table"),
-    Key("status", "integer"),
+    Key("environment", "variables"),
+    Key("status", "status"),
     Key("proof", "string", choices=("stats", "maps")),
     Key("processes", "strings", required=True),
-    Key("process_count", "integer", minimum=1),
+    # The most processes that Linux can have.
+    Key("process_count", "integer", minimum=1, maximum=1 << 22),
 )
-LIMITS_KEYS = (Key("seconds", "number", required=True, minimum=0.001),)
+LIMITS_KEYS = (Key("seconds", "number", required=True, minimum=0.001, maximum=86_400),)
 SERVER_KEYS = (
-    Key("ready", "strings", required=True),
+    Key("ready", "command", required=True),
     Key("ready_output", "string", required=True),
     Key("load", "commands", required=True),
-    Key("stop", "strings"),
+    Key("stop", "command"),
     Key("stop_signal", "string"),
 )
 NORMALISE_KEYS = (
@@ -107,9 +109,9 @@ NORMALISE_KEYS = (
     Key("stream", "string", choices=("stdout", "stderr", "both")),
 )
 VARIANT_KEYS = (
-    Key("name", "string", required=True),
+    Key("name", "name", required=True),
     Key("why", "string"),
-    Key("environment", "string table", required=True),
+    Key("environment", "variables", required=True),
 )
 
 TABLES: Mapping[str, tuple[Key, ...]] = {
