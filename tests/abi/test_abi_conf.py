@@ -152,7 +152,7 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_ignored_in_set_uid_programs(
+def test_C15_ignored_in_set_uid_programs(
     native: Native, static_library: Path, open_folder: Path
 ) -> None:
     if os.geteuid() != 0:

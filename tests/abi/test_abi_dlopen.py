@@ -46,53 +46,59 @@ def check(outcome: Outcome) -> None:
     assert outcome.status == 0, outcome.ending
 
 
-def test_plugin_on_glibc(native: Native, glibc: Subject, plugin: Path) -> None:
-    check(run(native, "plugin_shares_the_heap", glibc, plugin))
+def test_C16_plugin_on_glibc(native: Native, glibc: Subject, plugin: Path) -> None:
+    check(run(native, "C16_plugin_shares_the_heap", glibc, plugin))
 
 
-def test_plugin(native: Native, preloaded: Subject, plugin: Path) -> None:
-    check(run(native, "plugin_shares_the_heap", preloaded, plugin))
+def test_C16_plugin(native: Native, preloaded: Subject, plugin: Path) -> None:
+    check(run(native, "C16_plugin_shares_the_heap", preloaded, plugin))
 
 
 @pytest.mark.parametrize("file", ["library", "debug_library"])
-def test_liballoc_opened_late(
+def test_C16_liballoc_opened_late(
     native: Native, glibc: Subject, file: str, request: pytest.FixtureRequest
 ) -> None:
-    check(run(native, "liballoc_by_dlopen", glibc, request.getfixturevalue(file)))
+    check(run(native, "C16_liballoc_by_dlopen", glibc, request.getfixturevalue(file)))
 
 
 @pytest.mark.parametrize("file", ["library", "debug_library"])
-def test_liballoc_through_ctypes(native: Native, file: str, request: pytest.FixtureRequest) -> None:
+def test_C16_liballoc_through_ctypes(
+    native: Native, file: str, request: pytest.FixtureRequest
+) -> None:
     outcome = native.run(sys.executable, "-c", CTYPES, request.getfixturevalue(file))
     assert (outcome.status, outcome.stdout) == (0, "fine\n"), outcome.ending
 
 
 @pytest.mark.parametrize("conf", [None, "foreign:forward"])
-@pytest.mark.parametrize("name", ["foreign_free_is_forwarded", "foreign_realloc_is_forwarded"])
-def test_foreign_blocks_are_forwarded(
+@pytest.mark.parametrize(
+    "name", ["C17_foreign_free_is_forwarded", "C17_foreign_realloc_is_forwarded"]
+)
+def test_C17_foreign_blocks_are_forwarded(
     native: Native, preloaded: Subject, plugin: Path, name: str, conf: str | None
 ) -> None:
     check(run(native, name, preloaded, plugin, conf))
 
 
-def test_foreign_blocks_can_be_ignored(native: Native, preloaded: Subject, plugin: Path) -> None:
-    check(run(native, "foreign_free_is_ignored", preloaded, plugin, "foreign:ignore"))
+def test_C17_foreign_blocks_can_be_ignored(
+    native: Native, preloaded: Subject, plugin: Path
+) -> None:
+    check(run(native, "C17_foreign_free_is_ignored", preloaded, plugin, "foreign:ignore"))
 
 
 def test_ignoring_is_not_the_default(native: Native, preloaded: Subject, plugin: Path) -> None:
-    outcome = run(native, "foreign_free_is_ignored", preloaded, plugin)
+    outcome = run(native, "C17_foreign_free_is_ignored", preloaded, plugin)
     assert outcome.status == 1, outcome.ending
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("foreign_free_aborts", "free"),
-        ("foreign_realloc_aborts", "realloc"),
-        ("foreign_usable_size_aborts", "malloc_usable_size"),
+        ("C17_foreign_free_aborts", "free"),
+        ("C17_foreign_realloc_aborts", "realloc"),
+        ("C17_foreign_usable_size_aborts", "malloc_usable_size"),
     ],
 )
-def test_foreign_blocks_can_abort(
+def test_C17_foreign_blocks_can_abort(
     native: Native, preloaded: Subject, plugin: Path, name: str, function: str
 ) -> None:
     outcome = run(native, name, preloaded, plugin, "foreign:abort")
@@ -105,15 +111,18 @@ def test_foreign_blocks_can_abort(
 def test_default_forward_is_what_the_abort_test_turns_off(
     native: Native, preloaded: Subject, plugin: Path
 ) -> None:
-    check(run(native, "foreign_free_aborts", preloaded, plugin))
+    check(run(native, "C17_foreign_free_aborts", preloaded, plugin))
 
 
 def test_cases_exist() -> None:
     # The names above are strings: each must be a case of the program.
     source = PROGRAM.read_text()
-    names = set(re.findall(r'"((?:foreign|plugin|liballoc)_\w+)"', Path(__file__).read_text()))
-    names -= {"liballoc_through_ctypes"}
+    names = set(
+        re.findall(r'"(C1[67]_(?:foreign|plugin|liballoc)_\w+)"', Path(__file__).read_text())
+    )
     assert len(names) >= 8
     missing = [name for name in names if f"({name})" not in source]
     assert missing == []
-    assert Case(PROGRAM, "plugin_shares_the_heap", True).id == "plugins.plugin_shares_the_heap"
+    assert (
+        Case(PROGRAM, "C16_plugin_shares_the_heap", True).id == "plugins.C16_plugin_shares_the_heap"
+    )

@@ -32,21 +32,21 @@ def check_malloc_info(text: str) -> None:
     assert int(systems["current"].get("size") or 0) > 0, text
 
 
-def test_malloc_info_on_glibc(native: Native, glibc: Subject) -> None:
-    check_malloc_info(run(native, "introspect.c", "malloc_info_document", glibc).stdout)
+def test_C40_malloc_info_on_glibc(native: Native, glibc: Subject) -> None:
+    check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", glibc).stdout)
 
 
-def test_malloc_info(native: Native, preloaded: Subject) -> None:
-    check_malloc_info(run(native, "introspect.c", "malloc_info_document", preloaded).stdout)
+def test_C40_malloc_info(native: Native, preloaded: Subject) -> None:
+    check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", preloaded).stdout)
 
 
-def test_malloc_stats_on_glibc(native: Native, glibc: Subject) -> None:
-    outcome = run(native, "introspect.c", "malloc_stats_report", glibc)
+def test_C40_malloc_stats_on_glibc(native: Native, glibc: Subject) -> None:
+    outcome = run(native, "introspect.c", "C40_malloc_stats_report", glibc)
     assert "in use bytes" in outcome.stderr
 
 
-def test_malloc_stats(native: Native, preloaded: Subject) -> None:
-    outcome = run(native, "introspect.c", "malloc_stats_report", preloaded)
+def test_C40_malloc_stats(native: Native, preloaded: Subject) -> None:
+    outcome = run(native, "introspect.c", "C40_malloc_stats_report", preloaded)
     assert outcome.stdout == ""
     assert "in use bytes" in outcome.stderr
     assert any(character.isdigit() for character in outcome.stderr)
@@ -58,13 +58,13 @@ def test_alloc_stats_json(native: Native, preloaded: Subject) -> None:
     assert all(values[key] >= 0 for key in STATS_KEYS - {"fragmentation_pct"})
 
 
-def test_atexit_and_destructors_on_glibc(native: Native, glibc: Subject) -> None:
-    outcome = run(native, "startup.c", "atexit_and_destructors", glibc)
+def test_C13_atexit_and_destructors_on_glibc(native: Native, glibc: Subject) -> None:
+    outcome = run(native, "startup.c", "C13_atexit_and_destructors", glibc)
     assert outcome.stdout == "atexit destructor\n"
 
 
-def test_atexit_and_destructors(native: Native, preloaded: Subject) -> None:
-    outcome = run(native, "startup.c", "atexit_and_destructors", preloaded)
+def test_C13_atexit_and_destructors(native: Native, preloaded: Subject) -> None:
+    outcome = run(native, "startup.c", "C13_atexit_and_destructors", preloaded)
     assert outcome.stdout == "atexit destructor\n"
 
 
@@ -77,14 +77,14 @@ def run_in_512_mib(native: Native, subject: Subject, name: str) -> Outcome:
     return native.run(program, name, subject=subject, preexec_fn=limit)
 
 
-def test_small_address_space_on_glibc(native: Native, glibc: Subject) -> None:
-    outcome = run_in_512_mib(native, glibc, "fills_a_small_address_space")
+def test_C41_small_address_space_on_glibc(native: Native, glibc: Subject) -> None:
+    outcome = run_in_512_mib(native, glibc, "C41_fills_a_small_address_space")
     assert outcome.status == 0, outcome.ending
 
 
-def test_small_address_space(native: Native, preloaded: Subject) -> None:
+def test_C41_small_address_space(native: Native, preloaded: Subject) -> None:
     # The reservation that liballoc would like is refused; it must make do with less.
-    outcome = run_in_512_mib(native, preloaded, "fills_a_small_address_space")
+    outcome = run_in_512_mib(native, preloaded, "C41_fills_a_small_address_space")
     assert outcome.status == 0, outcome.ending
 
 
@@ -95,7 +95,9 @@ def test_a_failed_check_fails(native: Native, glibc: Subject) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
 
-    outcome = native.run(program, "fills_a_small_address_space", subject=glibc, preexec_fn=limit)
+    outcome = native.run(
+        program, "C41_fills_a_small_address_space", subject=glibc, preexec_fn=limit
+    )
     assert outcome.status == 1
     assert "blocks[i] != NULL: block" in outcome.stderr
 

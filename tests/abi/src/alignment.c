@@ -9,20 +9,20 @@ static void check_aligned_block(const struct entry *each, size_t size) {
     free(block);
 }
 
-OURS(every_entry_exists) {
+OURS(C05_every_entry_exists) {
     for (size_t i = 0; i < ENTRY_COUNT; i++)
         CHECK(entries[i].needs != NULL, "%s is missing", entries[i].name);
     CHECK(cfree != NULL && free_sized != NULL && free_aligned_sized != NULL, "sized frees");
     CHECK(__libc_free != NULL && alloc_free != NULL && alloc_usable_size != NULL, "frees");
 }
 
-CASE(every_size_to_4096) {
+CASE(C33_every_size_to_4096) {
     FOR_EACH_ENTRY(each) {
         for (size_t size = 0; size <= 4096; size++) check_aligned_block(each, size);
     }
 }
 
-CASE(many_live_blocks_of_every_size) {
+CASE(C33_many_live_blocks_of_every_size) {
     static void *blocks[1025][4];
     FOR_EACH_ENTRY(each) {
         if (is_page_entry(each)) continue;
@@ -44,7 +44,7 @@ CASE(many_live_blocks_of_every_size) {
     }
 }
 
-CASE(sweep_to_64_mib) {
+CASE(C33_sweep_to_64_mib) {
     FOR_EACH_ENTRY(each) {
         for (size_t size = 4097; size <= 64 * MIB; size += size / 5 + 1) {
             check_aligned_block(each, size);
@@ -75,7 +75,7 @@ static void check_alignment(size_t alignment, size_t size) {
     }
 }
 
-CASE(alignments_to_1_gib) {
+CASE(C33_alignments_to_1_gib) {
     for (size_t alignment = 1; alignment <= GIB; alignment *= 2) {
         const size_t sizes[] = {0, 1, 15, 17, 100, 1000, 5000, 40000, 300000, 3 * MIB, 33 * MIB};
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -88,7 +88,7 @@ CASE(alignments_to_1_gib) {
     }
 }
 
-CASE(many_live_aligned_blocks) {
+CASE(C33_many_live_aligned_blocks) {
     enum { COUNT = 200 };
     static void *blocks[COUNT];
     for (size_t alignment = 16; alignment <= MIB; alignment *= 2) {
@@ -104,7 +104,7 @@ CASE(many_live_aligned_blocks) {
     }
 }
 
-CASE(posix_memalign_refuses_bad_alignments) {
+CASE(C33_posix_memalign_refuses_bad_alignments) {
     const size_t bad[] = {0, 1, 2, 3, 4, 7, 9, 12, 15, 17, 24, 48, 100, 4095, 4097,
                           SIZE_MAX, SIZE_MAX / 2, (size_t)PTRDIFF_MAX, SIZE_MAX - 15};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -118,7 +118,7 @@ CASE(posix_memalign_refuses_bad_alignments) {
 }
 
 /* glibc 2.36 rounds up here; C17 and glibc 2.38 say EINVAL. */
-OURS(aligned_alloc_refuses_bad_alignments) {
+OURS(C33_aligned_alloc_refuses_bad_alignments) {
     const size_t bad[] = {0, 3, 5, 7, 9, 12, 15, 17, 24, 100, 4097, SIZE_MAX, SIZE_MAX / 2};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         errno = 0;
@@ -130,7 +130,7 @@ OURS(aligned_alloc_refuses_bad_alignments) {
     }
 }
 
-CASE(memalign_rounds_up) {
+CASE(C33_memalign_rounds_up) {
     const size_t odd[] = {0, 1, 3, 7, 17, 24, 33, 48, 100, 1000, 4097, 70000, 3 * MIB};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         size_t rounded = 16;
@@ -141,13 +141,13 @@ CASE(memalign_rounds_up) {
     }
 }
 
-CASE(memalign_refuses_what_cannot_be_rounded) {
+CASE(C33_memalign_refuses_what_cannot_be_rounded) {
     errno = 0;
     CHECK(memalign(SIZE_MAX / 2 + 2, 100) == NULL, "alignment over half of the address space");
     CHECK(errno == EINVAL, "errno %d", errno);
 }
 
-CASE(valloc_and_pvalloc_are_page_aligned) {
+CASE(C33_valloc_and_pvalloc_are_page_aligned) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t sizes[] = {0, 1, page - 1, page, page + 1, 100000, 40 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -163,7 +163,7 @@ CASE(valloc_and_pvalloc_are_page_aligned) {
     }
 }
 
-CASE(zero_bytes_give_unique_pointers) {
+CASE(C34_zero_bytes_give_unique_pointers) {
     enum { COUNT = 500 };
     static void *blocks[COUNT * ENTRY_COUNT];
     size_t count = 0;

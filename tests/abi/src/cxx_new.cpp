@@ -47,7 +47,7 @@ void lift_limit() {
 
 } // namespace
 
-CASE(failure_throws_bad_alloc) {
+CASE(C37_failure_throws_bad_alloc) {
     for (const form &each : forms) {
         bool thrown = false;
         void *block = (void *)0x5a5a;
@@ -62,7 +62,7 @@ CASE(failure_throws_bad_alloc) {
 }
 
 // libstdc++ 12 rounds the size of its aligned forms up past zero, and succeeds.
-OURS(sizes_that_wrap) {
+OURS(C37_sizes_that_wrap) {
     for (const form &each : forms) {
         for (size_t size : {SIZE_MAX, SIZE_MAX - 15, SIZE_MAX - 64, (size_t)PTRDIFF_MAX + 1}) {
             bool refused = false;
@@ -76,7 +76,7 @@ OURS(sizes_that_wrap) {
     }
 }
 
-CASE(handler_is_called_until_it_gives_up) {
+CASE(C37_handler_is_called_until_it_gives_up) {
     for (const form &each : forms) {
         handler_calls = 0;
         std::set_new_handler([] {
@@ -93,7 +93,7 @@ CASE(handler_is_called_until_it_gives_up) {
     }
 }
 
-CASE(handler_is_not_called_on_success) {
+CASE(C37_handler_is_not_called_on_success) {
     handler_calls = 0;
     std::set_new_handler([] { handler_calls++; });
     for (const form &each : forms) {
@@ -114,7 +114,7 @@ void free_the_hostage() {
 }
 } // namespace
 
-CASE(handler_may_free_memory) {
+CASE(C37_handler_may_free_memory) {
     for (const form &each : forms) {
         handler_calls = 0;
         hostage = malloc(400 * MIB);
@@ -130,7 +130,7 @@ CASE(handler_may_free_memory) {
     }
 }
 
-CASE(handler_may_throw_its_own) {
+CASE(C37_handler_may_throw_its_own) {
     for (const form &each : forms) {
         if (!each.throws) continue;
         std::set_new_handler([] { throw std::runtime_error("mine"); });
@@ -145,7 +145,7 @@ CASE(handler_may_throw_its_own) {
 }
 
 // [new.delete.single]: the nothrow forms return nullptr when the handler throws bad_alloc.
-CASE(nothrow_swallows_what_the_handler_throws) {
+CASE(C37_nothrow_swallows_what_the_handler_throws) {
     for (const form &each : forms) {
         if (each.throws) continue;
         std::set_new_handler([] { throw std::bad_alloc(); });
@@ -153,7 +153,7 @@ CASE(nothrow_swallows_what_the_handler_throws) {
     }
 }
 
-CASE(a_constructor_that_throws_frees) {
+CASE(C37_a_constructor_that_throws_frees) {
     struct unlucky {
         char bytes[100000];
         unlucky() { throw 7; }
@@ -168,7 +168,7 @@ CASE(a_constructor_that_throws_frees) {
     CHECK(process_size().resident < before + 16 * MIB, "operator delete was not called");
 }
 
-CASE(zero_bytes_are_unique) {
+CASE(C37_zero_bytes_are_unique) {
     for (const form &each : forms) {
         void *first = each.allocate(0);
         void *second = each.allocate(0);
@@ -194,12 +194,12 @@ struct own {
 int own::news, own::deletes;
 } // namespace
 
-CASE(class_with_its_own_operators) {
+CASE(C37_class_with_its_own_operators) {
     for (int turn = 0; turn < 1000; turn++) delete new own;
     CHECK(own::news == 1000 && own::deletes == 1000, "%d, %d", own::news, own::deletes);
 }
 
-CASE(alignment_of_over_aligned_types) {
+CASE(C37_alignment_of_over_aligned_types) {
     struct alignas(128) line {
         char bytes[200];
     };

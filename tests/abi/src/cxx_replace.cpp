@@ -29,7 +29,7 @@ void operator delete(void *block) noexcept {
 
 void operator delete(void *block, size_t) noexcept { operator delete(block); }
 
-CASE(containers_use_the_replacement) {
+CASE(C38_containers_use_the_replacement) {
     for (int turn = 0; turn < 200; turn++) {
         std::vector<std::string> texts;
         for (int i = 0; i < 100; i++) texts.push_back(std::string((size_t)i * 9, 'x'));
@@ -41,7 +41,7 @@ CASE(containers_use_the_replacement) {
     CHECK(news > 200 * 100 && news == deletes, "%zu news, %zu deletes", news, deletes);
 }
 
-CASE(the_inherited_forms_reach_it) {
+CASE(C38_the_inherited_forms_reach_it) {
     size_t before = news;
     ::operator delete[](::operator new[](100));
     ::operator delete(::operator new(100, std::nothrow), std::nothrow);
@@ -51,7 +51,7 @@ CASE(the_inherited_forms_reach_it) {
 }
 
 // stable_sort takes its buffer from the nothrow form and gives it back to plain operator delete.
-CASE(stable_sort_mixes_the_forms) {
+CASE(C38_stable_sort_mixes_the_forms) {
     std::vector<int> numbers(100000);
     for (size_t i = 0; i < numbers.size(); i++) numbers[i] = (int)(i * 7919 % 100003);
     std::stable_sort(numbers.begin(), numbers.end());

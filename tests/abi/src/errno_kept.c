@@ -31,9 +31,9 @@ static void __attribute__((constructor)) first_call_of_the_process(void) {
     constructor_errno = errno;
 }
 
-CASE(first_call) { CHECK(constructor_errno == 4321, "errno was %d", constructor_errno); }
+CASE(C14_first_call) { CHECK(constructor_errno == 4321, "errno was %d", constructor_errno); }
 
-CASE(every_entry) { check_entries("main"); }
+CASE(C14_every_entry) { check_entries("main"); }
 
 static void *first_call_of_a_thread(void *unused) {
     (void)unused;
@@ -46,13 +46,13 @@ static void *first_call_of_a_thread(void *unused) {
     return NULL;
 }
 
-CASE(first_call_in_a_thread) {
+CASE(C14_first_call_in_a_thread) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, first_call_of_a_thread, NULL) == 0, "thread");
     pthread_join(thread, NULL);
 }
 
-CASE(realloc_of_every_kind) {
+CASE(C14_realloc_of_every_kind) {
     for (size_t from = 0; from < SIZE_COUNT; from++) {
         for (size_t to = 1; to < SIZE_COUNT; to++) {
             void *block = malloc(sizes[from]);
@@ -66,7 +66,7 @@ CASE(realloc_of_every_kind) {
     }
 }
 
-CASE(free_of_null) {
+CASE(C14_free_of_null) {
     errno = 4321;
     free(NULL);
     CHECK(errno == 4321, "errno is %d", errno);
@@ -75,7 +75,7 @@ CASE(free_of_null) {
 }
 
 /* Many blocks at once: refills, flushes, fresh slabs and their release. */
-CASE(many_blocks) {
+CASE(C14_many_blocks) {
     enum { COUNT = 100000 };
     static void *blocks[COUNT];
     for (int turn = 0; turn < 3; turn++) {
@@ -90,7 +90,7 @@ CASE(many_blocks) {
 }
 
 /* A failure sets it, the success after that does not clear it. */
-CASE(failure_stays_visible) {
+CASE(C14_failure_stays_visible) {
     errno = 0;
     CHECK(malloc(SIZE_MAX) == NULL && errno == ENOMEM, "errno is %d", errno);
     void *block = malloc(100);

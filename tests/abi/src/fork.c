@@ -53,7 +53,7 @@ static void free_shared(void) {
     }
 }
 
-CASE(child_frees_what_the_parent_allocated) {
+CASE(C23_child_frees_what_the_parent_allocated) {
     allocate_shared();
     for (int turn = 0; turn < 20; turn++) {
         pid_t child = fork();
@@ -68,7 +68,7 @@ CASE(child_frees_what_the_parent_allocated) {
     free_shared();
 }
 
-CASE(grandchildren) {
+CASE(C23_grandchildren) {
     pid_t child = fork();
     if (child == 0) {
         for (int depth = 0; depth < 10; depth++) {
@@ -85,7 +85,7 @@ CASE(grandchildren) {
     wait_for(child);
 }
 
-CASE(huge_blocks_in_the_child) {
+CASE(C23_huge_blocks_in_the_child) {
     unsigned char *block = (unsigned char *)malloc(48 * MIB);
     stamp(block, 48 * MIB, 7);
     pid_t child = fork();
@@ -140,7 +140,7 @@ static void child_allocates(unsigned turn) {
     if (turn % 10 == 0) free_shared();
 }
 
-CASE(threads_allocate_while_forking) {
+CASE(C23_threads_allocate_while_forking) {
     allocate_shared();
     fork_under_load(300, child_allocates);
     free_shared();
@@ -154,7 +154,7 @@ static void child_has_threads(unsigned turn) {
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
 }
 
-CASE(child_of_many_threads_has_threads) { fork_under_load(60, child_has_threads); }
+CASE(C27_child_of_many_threads_has_threads) { fork_under_load(60, child_has_threads); }
 
 /* exit() rather than _exit(): atexit, destructors, stdio and whatever the library does at exit. */
 static void child_exits(unsigned turn) {
@@ -162,7 +162,7 @@ static void child_exits(unsigned turn) {
     exit(0);
 }
 
-CASE(child_of_many_threads_exits) { fork_under_load(60, child_exits); }
+CASE(C23_child_of_many_threads_exits) { fork_under_load(60, child_exits); }
 
 /* Several threads fork at the same time. */
 static void *fork_in_a_thread(void *argument) {
@@ -179,7 +179,7 @@ static void *fork_in_a_thread(void *argument) {
     return NULL;
 }
 
-CASE(threads_fork_together) {
+CASE(C23_threads_fork_together) {
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++)
         CHECK(pthread_create(&threads[i], NULL, fork_in_a_thread, (void *)i) == 0, "thread");
@@ -188,7 +188,7 @@ CASE(threads_fork_together) {
 
 static void allocating_fork_handler(void) { exercise(5); }
 
-CASE(fork_handlers_that_allocate) {
+CASE(C25_fork_handlers_that_allocate) {
     CHECK(pthread_atfork(allocating_fork_handler, allocating_fork_handler,
                          allocating_fork_handler) == 0, "pthread_atfork");
     fork_under_load(50, exercise);
@@ -225,7 +225,7 @@ static void *signal_the_main_thread(void *argument) {
 }
 
 /* The interrupted malloc or free stays half done in the child for ever: glibc may hang there. */
-OURS(fork_in_a_signal_handler) {
+OURS(C30_fork_in_a_signal_handler) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = fork_in_the_handler;
@@ -240,7 +240,7 @@ OURS(fork_in_a_signal_handler) {
 }
 
 /* vfork: the child runs in this very memory, with another pid, and allocates before it execs. */
-CASE(vfork_child_that_allocates) {
+CASE(C26_vfork_child_that_allocates) {
     for (volatile int turn = 0; turn < 50; turn++) {
         void *volatile block = NULL;
         pid_t child = vfork();

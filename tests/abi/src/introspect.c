@@ -26,12 +26,12 @@ static void check_follows(size_t size, size_t count, size_t slack) {
     CHECK(after <= before + slack, "%zu x %zu: %zu remain of %zu", count, size, after, before);
 }
 
-CASE(mallinfo2_follows_small_blocks) { check_follows(100, 20000, 256 * KIB); }
-CASE(mallinfo2_follows_medium_blocks) { check_follows(5000, 4000, 512 * KIB); }
-CASE(mallinfo2_follows_large_blocks) { check_follows(600 * KIB, 40, 2 * MIB); }
-CASE(mallinfo2_follows_huge_blocks) { check_follows(48 * MIB, 5, MIB); }
+CASE(C40_mallinfo2_follows_small_blocks) { check_follows(100, 20000, 256 * KIB); }
+CASE(C40_mallinfo2_follows_medium_blocks) { check_follows(5000, 4000, 512 * KIB); }
+CASE(C40_mallinfo2_follows_large_blocks) { check_follows(600 * KIB, 40, 2 * MIB); }
+CASE(C40_mallinfo2_follows_huge_blocks) { check_follows(48 * MIB, 5, MIB); }
 
-CASE(mallinfo2_counts_mappings) {
+CASE(C40_mallinfo2_counts_mappings) {
     struct mallinfo2 before = mallinfo2();
     void *first = malloc(64 * MIB);
     void *second = malloc(40 * MIB);
@@ -53,7 +53,7 @@ static void *allocate_here(void *slot) {
 }
 
 /* Also blocks of a thread that has gone. glibc's mallinfo2 counts its main arena alone. */
-OURS(mallinfo2_counts_other_threads) {
+OURS(C40_mallinfo2_counts_other_threads) {
     static void *blocks[1000];
     size_t before = in_use();
     pthread_t thread;
@@ -65,7 +65,7 @@ OURS(mallinfo2_counts_other_threads) {
     CHECK(in_use() <= before + 256 * KIB, "%zu after free", in_use());
 }
 
-CASE(mallinfo_is_the_narrow_form) {
+CASE(C40_mallinfo_is_the_narrow_form) {
     void *block = malloc(30 * MIB);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -78,7 +78,7 @@ CASE(mallinfo_is_the_narrow_form) {
     free(block);
 }
 
-CASE(mallinfo2_is_consistent) {
+CASE(C40_mallinfo2_is_consistent) {
     static void *blocks[5000];
     for (size_t i = 0; i < 5000; i++) blocks[i] = malloc(i);
     for (size_t i = 0; i < 5000; i += 2) free(blocks[i]);
@@ -90,7 +90,7 @@ CASE(mallinfo2_is_consistent) {
 }
 
 /* The document goes to stdout, where the test parses it. */
-CASE(malloc_info_document) {
+CASE(C40_malloc_info_document) {
     void *small = malloc(100);
     void *huge = malloc(50 * MIB);
     CHECK(malloc_info(0, stdout) == 0, "malloc_info failed");
@@ -98,7 +98,7 @@ CASE(malloc_info_document) {
     free(huge);
 }
 
-CASE(malloc_info_refuses_options) {
+CASE(C40_malloc_info_refuses_options) {
     FILE *sink = fopen("/dev/null", "w");
     errno = 0;
     int status = malloc_info(1, sink);
@@ -107,13 +107,13 @@ CASE(malloc_info_refuses_options) {
 }
 
 /* The report goes to stderr, where the test reads it. */
-CASE(malloc_stats_report) {
+CASE(C40_malloc_stats_report) {
     void *block = malloc(100);
     malloc_stats();
     free(block);
 }
 
-CASE(malloc_trim_gives_back) {
+CASE(C40_malloc_trim_gives_back) {
     enum { COUNT = 20000 };
     static void *blocks[COUNT];
     for (int i = 0; i < COUNT; i++) {
@@ -130,14 +130,14 @@ CASE(malloc_trim_gives_back) {
     free(last);
 }
 
-CASE(malloc_trim_of_little_is_harmless) {
+CASE(C40_malloc_trim_of_little_is_harmless) {
     for (int i = 0; i < 100; i++) {
         int status = malloc_trim((size_t)i * 1000);
         CHECK(status == 0 || status == 1, "status %d", status);
     }
 }
 
-CASE(mallopt_knows_what_glibc_knows) {
+CASE(C40_mallopt_knows_what_glibc_knows) {
     const int known[] = {M_MXFAST, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX,
                          M_CHECK_ACTION, M_PERTURB, M_ARENA_TEST, M_ARENA_MAX};
     const int values[] = {64, 128 * 1024, 64 * 1024, 128 * 1024, 1000, 3, 0, 4, 8};

@@ -8,7 +8,7 @@
 
 #include "entries.h"
 
-CASE(strings) {
+CASE(C07_strings) {
     for (size_t size = 0; size < 3000; size += 17) {
         char *text = (char *)malloc(size + 1);
         memset(text, 'x', size);
@@ -30,7 +30,7 @@ CASE(strings) {
 }
 
 /* A line of any length into a buffer that the program allocated, grown by libc, freed by us. */
-CASE(getline_grows_the_buffer) {
+CASE(C07_getline_grows_the_buffer) {
     FILE *file = tmpfile();
     CHECK(file != NULL, "tmpfile");
     for (int length = 1; length <= 200000; length *= 3) fprintf(file, "%0*d\n", length, 7);
@@ -49,7 +49,7 @@ CASE(getline_grows_the_buffer) {
     fclose(file);
 }
 
-CASE(memory_streams) {
+CASE(C07_memory_streams) {
     char *buffer = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&buffer, &size);
@@ -59,7 +59,7 @@ CASE(memory_streams) {
     free(buffer);
 }
 
-CASE(paths) {
+CASE(C07_paths) {
     char *resolved = realpath("/proc/../usr/.", NULL);
     CHECK(resolved != NULL && strcmp(resolved, "/usr") == 0, "realpath");
     free(resolved);
@@ -68,7 +68,7 @@ CASE(paths) {
     free(here);
 }
 
-CASE(directories) {
+CASE(C07_directories) {
     struct dirent **names;
     int count = scandir("/proc/self", &names, NULL, alphasort);
     CHECK(count > 10, "%d names", count);
@@ -79,7 +79,7 @@ CASE(directories) {
     closedir(folder);
 }
 
-CASE(regular_expressions) {
+CASE(C07_regular_expressions) {
     regex_t compiled;
     CHECK(regcomp(&compiled, "^([a-z]+)-([0-9]{1,20})(x|y|z)*$", REG_EXTENDED) == 0, "regcomp");
     regmatch_t matches[4];
@@ -87,7 +87,7 @@ CASE(regular_expressions) {
     regfree(&compiled);
 }
 
-CASE(addresses) {
+CASE(C07_addresses) {
     struct addrinfo hints, *found = NULL;
     memset(&hints, 0, sizeof hints);
     hints.ai_flags = AI_NUMERICHOST;
@@ -95,7 +95,7 @@ CASE(addresses) {
     freeaddrinfo(found);
 }
 
-CASE(processes) {
+CASE(C07_processes) {
     FILE *pipe = popen("echo hello", "r");
     char text[16] = "";
     CHECK(pipe != NULL && fgets(text, sizeof text, pipe) != NULL, "popen");
@@ -111,7 +111,7 @@ CASE(processes) {
     posix_spawn_file_actions_destroy(&actions);
 }
 
-CASE(dynamic_loader) {
+CASE(C07_dynamic_loader) {
     for (int turn = 0; turn < 50; turn++) {
         CHECK(dlopen("no-such-library.so", RTLD_NOW) == NULL, "dlopen");
         CHECK(dlerror() != NULL, "dlerror allocates its text");
@@ -123,7 +123,7 @@ static int by_value(const void *a, const void *b) {
     return *(const int *)a - *(const int *)b;
 }
 
-CASE(sorting_with_a_buffer) {
+CASE(C07_sorting_with_a_buffer) {
     int *numbers = (int *)malloc(100000 * sizeof *numbers);
     for (int i = 0; i < 100000; i++) numbers[i] = i * 7919 % 100003;
     qsort(numbers, 100000, sizeof *numbers, by_value);

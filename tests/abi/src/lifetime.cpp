@@ -41,9 +41,9 @@ void use_thread_locals(int seed) {
 
 } // namespace
 
-CASE(static_objects) { CHECK(before_main.whole(), "built before main"); }
+CASE(C13_static_objects) { CHECK(before_main.whole(), "built before main"); }
 
-CASE(thread_local_destructors) {
+CASE(C13_thread_local_destructors) {
     size_t at_start = 0;
     for (int turn = 1; turn <= 500; turn++) {
         std::thread(use_thread_locals, turn).join();

@@ -97,7 +97,7 @@ template <typename Allocate> void check_cell(const char *from, const release &to
 
 } // namespace
 
-CASE(c_entries_with_every_free) {
+CASE(C06_c_entries_with_every_free) {
     FOR_EACH_ENTRY(each) {
         for (const release &to : releases) {
             if (to.needs == nullptr) continue;
@@ -107,7 +107,7 @@ CASE(c_entries_with_every_free) {
     }
 }
 
-CASE(cxx_entries_with_every_free) {
+CASE(C06_cxx_entries_with_every_free) {
     for (const allocation &from : cxx_allocations) {
         for (const release &to : releases) {
             if (to.needs == nullptr) continue;
@@ -119,7 +119,7 @@ CASE(cxx_entries_with_every_free) {
     }
 }
 
-CASE(large_alignments_with_every_free) {
+CASE(C06_large_alignments_with_every_free) {
     for (const allocation &from : cxx_allocations) {
         if (!from.aligned) continue;
         for (const release &to : releases) {
@@ -135,12 +135,12 @@ CASE(large_alignments_with_every_free) {
     }
 }
 
-CASE(every_free_takes_null) {
+CASE(C06_every_free_takes_null) {
     for (const release &to : releases)
         if (to.needs != nullptr && strcmp(to.name, "realloc to nothing") != 0)
             to.give_back(nullptr, request{0, 16});
 }
 
-OURS(every_free_exists) {
+OURS(C05_every_free_exists) {
     for (const release &to : releases) CHECK(to.needs != nullptr, "%s is missing", to.name);
 }

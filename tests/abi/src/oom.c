@@ -66,13 +66,13 @@ static void check_round(size_t size) {
     free(block);
 }
 
-CASE(small_blocks) { check_round(100); }
-CASE(page_sized_blocks) { check_round(4000); }
-CASE(medium_blocks) { check_round(60 * KIB); }
-CASE(large_blocks) { check_round(MIB + 100); }
-CASE(huge_blocks) { check_round(40 * MIB); }
+CASE(C41_small_blocks) { check_round(100); }
+CASE(C41_page_sized_blocks) { check_round(4000); }
+CASE(C41_medium_blocks) { check_round(60 * KIB); }
+CASE(C41_large_blocks) { check_round(MIB + 100); }
+CASE(C41_huge_blocks) { check_round(40 * MIB); }
 
-CASE(mixed_sizes_after_each_other) {
+CASE(C41_mixed_sizes_after_each_other) {
     limit_to(process_size().mapped + 160 * MIB);
     const size_t sizes[] = {100, 30000, 64, 500000, 1000, 35 * MIB, 16, 5000, 3 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -83,7 +83,7 @@ CASE(mixed_sizes_after_each_other) {
     }
 }
 
-CASE(realloc_keeps_what_it_cannot_grow) {
+CASE(C41_realloc_keeps_what_it_cannot_grow) {
     limit_to(process_size().mapped + 160 * MIB);
     const size_t sizes[] = {100, 5000, 200000, 3 * MIB, 40 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -98,7 +98,7 @@ CASE(realloc_keeps_what_it_cannot_grow) {
     }
 }
 
-CASE(every_entry_says_enomem) {
+CASE(C41_every_entry_says_enomem) {
     limit_to(process_size().mapped + 160 * MIB);
     FOR_EACH_ENTRY(each) {
         errno = 0;
@@ -119,7 +119,7 @@ static void *exhaust_in_a_thread(void *argument) {
     return NULL;
 }
 
-CASE(threads_that_run_out_together) {
+CASE(C41_threads_that_run_out_together) {
     size_t sizes[] = {64, 3000, 40000, 700000};
     pthread_t threads[4];
     limit_to(process_size().mapped + 256 * MIB);
@@ -133,7 +133,7 @@ CASE(threads_that_run_out_together) {
 }
 
 /* Run by the test under `ulimit -v`: the reservation is refused, the program works all the same. */
-CASE(fills_a_small_address_space) {
+CASE(C41_fills_a_small_address_space) {
     enum { BLOCKS = 300 * 1024 };
     static void *blocks[BLOCKS];
     for (unsigned i = 0; i < BLOCKS; i++) {

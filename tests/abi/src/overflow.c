@@ -15,7 +15,7 @@ static const size_t impossible[] = {
         CHECK(errno == ENOMEM, #call ": errno is %d", errno);                                      \
     } while (0)
 
-CASE(every_entry_refuses_huge_sizes) {
+CASE(C34_every_entry_refuses_huge_sizes) {
     FOR_EACH_ENTRY(each) {
         for (size_t i = 0; i < IMPOSSIBLE_COUNT; i++) {
             errno = 0;
@@ -26,7 +26,7 @@ CASE(every_entry_refuses_huge_sizes) {
     }
 }
 
-CASE(calloc_products) {
+CASE(C34_calloc_products) {
     EXPECT_ENOMEM(calloc(SIZE_MAX, 2));
     EXPECT_ENOMEM(calloc(2, SIZE_MAX));
     EXPECT_ENOMEM(calloc(SIZE_MAX / 2 + 1, 2));
@@ -36,7 +36,7 @@ CASE(calloc_products) {
     EXPECT_ENOMEM(calloc((size_t)1 << 62, 2));
 }
 
-CASE(reallocarray_keeps_the_block) {
+CASE(C34_reallocarray_keeps_the_block) {
     char *block = (char *)malloc(100);
     fill(block, 100, 3);
     EXPECT_ENOMEM(reallocarray(block, SIZE_MAX, 2));
@@ -49,7 +49,7 @@ CASE(reallocarray_keeps_the_block) {
     free(block);
 }
 
-CASE(realloc_keeps_the_block) {
+CASE(C34_realloc_keeps_the_block) {
     const size_t sizes[] = {1, 100, 5000, 100000, 3 * MIB, 40 * MIB};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         char *block = (char *)malloc(sizes[s]);
@@ -64,7 +64,7 @@ CASE(realloc_keeps_the_block) {
     }
 }
 
-CASE(aligned_entries) {
+CASE(C33_aligned_entries) {
     for (size_t alignment = 16; alignment <= (size_t)1 << 62; alignment *= 2) {
         for (size_t i = 0; i < IMPOSSIBLE_COUNT; i++) {
             void *block = (void *)0x5a5a;
@@ -79,7 +79,7 @@ CASE(aligned_entries) {
 }
 
 /* The standard leaves errno open here; programs of the BSDs and musl rely on it being kept. */
-OURS(posix_memalign_does_not_set_errno) {
+OURS(C14_posix_memalign_does_not_set_errno) {
     void *block;
     errno = 55;
     CHECK(posix_memalign(&block, 64, SIZE_MAX - 100) == ENOMEM, "it succeeded");
@@ -87,7 +87,7 @@ OURS(posix_memalign_does_not_set_errno) {
 }
 
 /* The sum of alignment and size wraps, or is just below the wrap. */
-CASE(huge_alignment_and_huge_size) {
+CASE(C33_huge_alignment_and_huge_size) {
     const size_t large = (size_t)1 << 62;
     void *block = NULL;
     for (size_t shift = 40; shift <= 62; shift++) {
@@ -103,14 +103,14 @@ CASE(huge_alignment_and_huge_size) {
     CHECK(posix_memalign(&block, large * 2, 16) == ENOMEM, "posix_memalign of 2^63");
 }
 
-CASE(page_entries) {
+CASE(C34_page_entries) {
     EXPECT_ENOMEM(valloc((size_t)-1));
     EXPECT_ENOMEM(pvalloc((size_t)-1));
     EXPECT_ENOMEM(pvalloc((size_t)-4095));
     EXPECT_ENOMEM(pvalloc((size_t)-4096));
 }
 
-OURS(prefixed_entries) {
+OURS(C34_prefixed_entries) {
     EXPECT_ENOMEM(alloc_calloc(SIZE_MAX, 2));
     EXPECT_ENOMEM(alloc_calloc(((size_t)1 << 32) + 1, (size_t)1 << 32));
     EXPECT_ENOMEM(alloc_aligned_alloc((size_t)1 << 62, (size_t)1 << 62));
@@ -120,7 +120,7 @@ OURS(prefixed_entries) {
 }
 
 /* After all those refusals the heap still works. */
-CASE(works_afterwards) {
+CASE(C34_works_afterwards) {
     for (int turn = 0; turn < 1000; turn++) {
         CHECK(malloc(SIZE_MAX - (size_t)turn) == NULL, "turn %d", turn);
         char *block = (char *)malloc(1000);

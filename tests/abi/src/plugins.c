@@ -22,7 +22,7 @@ static struct plugin open_plugin(int flags) {
     return plugin;
 }
 
-CASE(plugin_shares_the_heap) {
+CASE(C16_plugin_shares_the_heap) {
     for (int turn = 0; turn < 100; turn++) {
         struct plugin plugin = open_plugin(RTLD_NOW | RTLD_LOCAL);
         CHECK(plugin.provider() == dlsym(RTLD_DEFAULT, "malloc"), "two mallocs");
@@ -36,7 +36,7 @@ CASE(plugin_shares_the_heap) {
 }
 
 /* A program that opens liballoc itself, late: both mallocs live side by side. */
-OURS(liballoc_by_dlopen) {
+OURS(C16_liballoc_by_dlopen) {
     void *(*allocate)(size_t);
     void (*release)(void *);
     for (int turn = 0; turn < 20; turn++) {
@@ -68,7 +68,7 @@ static struct plugin open_foreign(void) {
     return plugin;
 }
 
-OURS(foreign_free_is_forwarded) {
+OURS(C17_foreign_free_is_forwarded) {
     struct plugin plugin = open_foreign();
     for (size_t size = 24; size <= 1000; size += 16) {
         void *block = plugin.allocate(size);
@@ -82,7 +82,7 @@ OURS(foreign_free_is_forwarded) {
     free(plugin.allocate(40 * MIB));
 }
 
-OURS(foreign_realloc_is_forwarded) {
+OURS(C17_foreign_realloc_is_forwarded) {
     struct plugin plugin = open_foreign();
     void *block = plugin.allocate(100);
     fill(block, 100, 5);
@@ -95,7 +95,7 @@ OURS(foreign_realloc_is_forwarded) {
 }
 
 /* Under ALLOC_CONF=foreign:ignore. */
-OURS(foreign_free_is_ignored) {
+OURS(C17_foreign_free_is_ignored) {
     struct plugin plugin = open_foreign();
     for (int turn = 0; turn < 100; turn++) {
         void *block = plugin.allocate(100);
@@ -107,19 +107,19 @@ OURS(foreign_free_is_ignored) {
 }
 
 /* Under ALLOC_CONF=foreign:abort: must not return. The pointer goes to stdout first. */
-OURS(foreign_free_aborts) {
+OURS(C17_foreign_free_aborts) {
     struct plugin plugin = open_foreign();
     void *block = plugin.allocate(100);
     dprintf(1, "%p\n", block);
     free(block);
 }
-OURS(foreign_realloc_aborts) {
+OURS(C17_foreign_realloc_aborts) {
     struct plugin plugin = open_foreign();
     void *block = plugin.allocate(100);
     dprintf(1, "%p\n", block);
     CHECK(realloc(block, 200) == NULL, "it came back");
 }
-OURS(foreign_usable_size_aborts) {
+OURS(C17_foreign_usable_size_aborts) {
     struct plugin plugin = open_foreign();
     void *block = plugin.allocate(100);
     dprintf(1, "%p\n", block);

@@ -1,7 +1,7 @@
 /* realloc: as malloc, as free, and everything between. */
 #include "entries.h"
 
-CASE(null_is_malloc) {
+CASE(C34_null_is_malloc) {
     for (size_t size = 0; size <= 100000; size = size * 2 + 1) {
         void *block = realloc(NULL, size);
         CHECK(block != NULL && malloc_usable_size(block) >= size, "realloc(NULL, %zu)", size);
@@ -10,7 +10,7 @@ CASE(null_is_malloc) {
     }
 }
 
-CASE(zero_frees) {
+CASE(C34_zero_frees) {
     const size_t sizes[] = {0, 1, 100, 5000, 100000, 3 * MIB, 64 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         CHECK(realloc(malloc(sizes[i]), 0) == NULL, "realloc(%zu bytes, 0)", sizes[i]);
@@ -34,7 +34,7 @@ static void check_resize(size_t from, size_t to) {
     free(block);
 }
 
-CASE(contents_are_kept) {
+CASE(C35_contents_are_kept) {
     for (size_t from = 0; from <= 3 * MIB; from += from / 3 + 5) {
         for (size_t to = 1; to <= 3 * MIB; to += to / 3 + 5) check_resize(from, to);
     }
@@ -79,7 +79,7 @@ CASE(neighbours_survive_growth) {
     }
 }
 
-CASE(aligned_blocks) {
+CASE(C35_aligned_blocks) {
     for (size_t alignment = 16; alignment <= 8 * MIB; alignment *= 2) {
         for (size_t size = 10; size <= 3 * MIB; size = size * 7 + 1) {
             void *block = memalign(alignment, size);

@@ -87,7 +87,7 @@ static void *send_storm(void *argument) {
     return NULL;
 }
 
-OURS(storm_from_another_thread) {
+OURS(C30_storm_from_another_thread) {
     handle(SIGUSR1, allocate_in_handler);
     struct storm storm = {pthread_self(), 5000};
     pthread_t sender;
@@ -101,7 +101,7 @@ static void allocate_and_stop(int signal) {
     if (atomic_load(&handled) >= 1000) atomic_store(&stop, 1);
 }
 
-OURS(interval_timer) {
+OURS(C30_interval_timer) {
     handle(SIGALRM, allocate_and_stop);
     struct itimerval interval = {{0, 300}, {0, 300}};
     CHECK(setitimer(ITIMER_REAL, &interval, NULL) == 0, "setitimer");
@@ -124,7 +124,7 @@ static void *start_under_fire(void *argument) {
     return NULL;
 }
 
-OURS(threads_start_under_fire) {
+OURS(C30_threads_start_under_fire) {
     handle(SIGUSR1, allocate_in_handler);
     for (int turn = 0; turn < 200; turn++) {
         atomic_int ready = 0;

@@ -29,9 +29,9 @@ static void __attribute__((constructor(101))) before_every_other_constructor(voi
     }
 }
 
-CASE(ifunc_resolver) { CHECK(answer() == 42, "the resolver"); }
+CASE(C01_ifunc_resolver) { CHECK(answer() == 42, "the resolver"); }
 
-CASE(constructor_blocks_are_kept) {
+CASE(C01_constructor_blocks_are_kept) {
     CHECK(early_zero != NULL, "realloc(NULL, 0)");
     free(early_zero);
     for (unsigned i = 0; i < 40; i++) {
@@ -54,7 +54,7 @@ static void __attribute__((constructor(102))) thread_in_a_constructor(void) {
     pthread_join(thread, &early_thread_block);
 }
 
-CASE(thread_before_main) {
+CASE(C01_thread_before_main) {
     CHECK(early_thread_block != NULL, "malloc");
     memset(early_thread_block, 1, 1000);
     free(early_thread_block);
@@ -85,7 +85,7 @@ static void __attribute__((destructor(101))) after_every_other_destructor(void) 
 }
 
 /* The test reads both words on stdout. */
-CASE(atexit_and_destructors) {
+CASE(C13_atexit_and_destructors) {
     for_exit = malloc(100);
     fill(for_exit, 100, 1);
     CHECK(atexit(free_at_exit) == 0, "atexit");
@@ -102,7 +102,7 @@ static void *allocate_while_exiting(void *unused) {
 }
 
 /* Threads go on allocating while exit() runs: no crash, no hang. */
-CASE(threads_live_through_exit) {
+CASE(C13_threads_live_through_exit) {
     pthread_t thread;
     for (int i = 0; i < 3; i++)
         CHECK(pthread_create(&thread, NULL, allocate_while_exiting, NULL) == 0, "thread");
@@ -110,7 +110,7 @@ CASE(threads_live_through_exit) {
 }
 
 /* stdio buffers, environment, locale: what libc itself allocates, grown and freed. */
-CASE(libc_allocates_for_itself) {
+CASE(C07_libc_allocates_for_itself) {
     for (int i = 0; i < 500; i++) {
         char name[32];
         snprintf(name, sizeof name, "VARIABLE_%d", i);
@@ -126,7 +126,7 @@ CASE(libc_allocates_for_itself) {
 }
 
 /* operator new of liballoc needs libstdc++ only where the program has it. */
-CASE(no_libstdcxx_comes_along) {
+CASE(C08_no_libstdcxx_comes_along) {
     static char maps[1 << 20];
     int file = open("/proc/self/maps", O_RDONLY);
     size_t used = 0;

@@ -83,10 +83,10 @@ static void step_through(int allocating) {
     CHECK(interrupted > 300, "only %d calls were interrupted", interrupted);
 }
 
-OURS(a_pair_at_every_instruction_of_malloc) { step_through(1); }
-OURS(a_pair_at_every_instruction_of_free) { step_through(0); }
+OURS(C30_a_pair_at_every_instruction_of_malloc) { step_through(1); }
+OURS(C30_a_pair_at_every_instruction_of_free) { step_through(0); }
 #else
 /* The trap flag is this processor's: elsewhere there is nothing to step with. */
-OURS(a_pair_at_every_instruction_of_malloc) { exit(77); }
-OURS(a_pair_at_every_instruction_of_free) { exit(77); }
+OURS(C30_a_pair_at_every_instruction_of_malloc) { exit(77); }
+OURS(C30_a_pair_at_every_instruction_of_free) { exit(77); }
 #endif

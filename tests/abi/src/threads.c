@@ -26,7 +26,7 @@ static void *short_life(void *argument) {
     return NULL;
 }
 
-CASE(ten_thousand_short_threads) {
+CASE(C31_ten_thousand_short_threads) {
     void *left[10];
     size_t at_start = 0;
     for (int turn = 0; turn < 10000; turn++) {
@@ -47,7 +47,7 @@ static void *leaves_garbage_in_caches(void *argument) {
     return NULL;
 }
 
-CASE(memory_of_dead_threads_is_reused) {
+CASE(C31_memory_of_dead_threads_is_reused) {
     run_and_join(leaves_garbage_in_caches, NULL);
     size_t first = process_size().resident;
     for (int turn = 0; turn < 500; turn++) run_and_join(leaves_garbage_in_caches, NULL);
@@ -61,7 +61,7 @@ static void *free_all(void *argument) {
 }
 
 /* A thread whose first call is a free of another's block, and which never allocates. */
-CASE(first_call_is_a_remote_free) {
+CASE(C03_first_call_is_a_remote_free) {
     static void *blocks[2001];
     size_t at_start = 0;
     for (int turn = 0; turn < 300; turn++) {
@@ -91,7 +91,7 @@ static void *set_key(void *argument) {
     return NULL;
 }
 
-CASE(last_act_is_a_free_in_a_destructor) {
+CASE(C13_last_act_is_a_free_in_a_destructor) {
     CHECK(pthread_key_create(&key, free_in_destructor) == 0, "key");
     size_t at_start = 0;
     for (int turn = 0; turn < 3000; turn++) {
@@ -121,7 +121,7 @@ static void *many_destructor_rounds(void *argument) {
     return NULL;
 }
 
-CASE(destructors_that_set_their_key_again) {
+CASE(C13_destructors_that_set_their_key_again) {
     CHECK(pthread_key_create(&rounds_key, allocate_in_every_round) == 0, "key");
     for (int turn = 0; turn < 500; turn++) run_and_join(many_destructor_rounds, NULL);
 }
@@ -139,7 +139,7 @@ static void *first_allocation_together(void *argument) {
     return NULL;
 }
 
-CASE(sixty_four_threads_start_together) {
+CASE(C04_sixty_four_threads_start_together) {
     pthread_t threads[64];
     for (int turn = 0; turn < 10; turn++) {
         pthread_barrier_init(&barrier, NULL, 64);
@@ -164,7 +164,7 @@ static void *consume(void *argument) {
 }
 
 /* One thread only allocates, one only frees: memory must come back to the first. */
-CASE(producer_and_consumer) {
+CASE(C32_producer_and_consumer) {
     pthread_t consumer;
     start(&consumer, consume, NULL);
     size_t at_start = 0;
@@ -197,7 +197,7 @@ static void *wait_to_be_cancelled(void *argument) {
     return NULL;
 }
 
-CASE(pthread_exit_and_cancellation) {
+CASE(C31_pthread_exit_and_cancellation) {
     for (int turn = 0; turn < 300; turn++) {
         run_and_join(exit_explicitly, malloc(100));
         pthread_t thread;
@@ -215,7 +215,7 @@ static void *realloc_here(void *argument) {
 }
 
 /* Each thread takes over the block of one that has ended, and moves it into its own heap. */
-CASE(realloc_of_a_dead_threads_block) {
+CASE(C31_realloc_of_a_dead_threads_block) {
     void *block = malloc(10);
     fill(block, 10, 1);
     for (int turn = 0; turn < 20; turn++) {
@@ -240,7 +240,7 @@ static void *only_set_the_key(void *argument) {
 }
 
 /* Such a thread's heap is not seen in the first round of destructors. Each would be one heap. */
-OURS(first_call_in_a_key_destructor) {
+OURS(C31_first_call_in_a_key_destructor) {
     free(malloc(1)); /* the library's own key comes first */
     CHECK(pthread_key_create(&late_key, allocate_first_here) == 0, "pthread_key_create");
     for (int turn = 0; turn < 2000; turn++) run_and_join(only_set_the_key, &late_key);

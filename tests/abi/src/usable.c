@@ -1,9 +1,9 @@
 /* malloc_usable_size: enough, stable, writable to the last byte, and kept by realloc. */
 #include "entries.h"
 
-CASE(of_null_is_zero) { CHECK(malloc_usable_size(NULL) == 0, "it is not"); }
+CASE(C35_of_null_is_zero) { CHECK(malloc_usable_size(NULL) == 0, "it is not"); }
 
-OURS(prefixed_of_null_is_zero) { CHECK(alloc_usable_size(NULL) == 0, "it is not"); }
+OURS(C35_prefixed_of_null_is_zero) { CHECK(alloc_usable_size(NULL) == 0, "it is not"); }
 
 static void check_size(const struct entry *each, size_t size) {
     void *block = each->allocate(size);
@@ -18,7 +18,7 @@ static void check_size(const struct entry *each, size_t size) {
     free(block);
 }
 
-CASE(at_least_the_request) {
+CASE(C35_at_least_the_request) {
     FOR_EACH_ENTRY(each) {
         for (size_t size = 0; size <= 2048; size++) check_size(each, size);
         for (size_t size = 2049; size <= 64 * MIB; size += size / 4 + 1) check_size(each, size);
@@ -26,7 +26,7 @@ CASE(at_least_the_request) {
 }
 
 /* All of the usable area is the block's own: neighbours filled to the brim stay whole. */
-CASE(neighbours_do_not_overlap) {
+CASE(C35_neighbours_do_not_overlap) {
     enum { COUNT = 64 };
     void *blocks[COUNT];
     for (size_t size = 1; size <= 20000; size += size / 8 + 1) {
@@ -43,7 +43,7 @@ CASE(neighbours_do_not_overlap) {
 }
 
 /* systemd and others write to all of it and expect realloc to carry all of it along. */
-CASE(realloc_copies_all_of_it) {
+CASE(C35_realloc_copies_all_of_it) {
     for (size_t size = 1; size <= 8 * MIB; size += size / 6 + 1) {
         void *block = malloc(size);
         size_t usable = malloc_usable_size(block);
@@ -60,7 +60,7 @@ CASE(realloc_copies_all_of_it) {
     }
 }
 
-CASE(aligned_blocks) {
+CASE(C35_aligned_blocks) {
     for (size_t alignment = 16; alignment <= 4 * MIB; alignment *= 4) {
         for (size_t size = 1; size <= 3 * MIB; size = size * 5 + 3) {
             void *block = memalign(alignment, size);
@@ -74,7 +74,7 @@ CASE(aligned_blocks) {
 }
 
 /* Waste is bounded: a class is at most a quarter larger than what was asked, plus 16 bytes. */
-OURS(waste_is_bounded) {
+OURS(C35_waste_is_bounded) {
     for (size_t size = 16; size <= 2 * MIB; size += size / 16 + 1) {
         void *block = malloc(size);
         size_t usable = malloc_usable_size(block);

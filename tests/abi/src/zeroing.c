@@ -26,20 +26,20 @@ static void recycle(size_t size, int count) {
     for (int i = 0; i < count; i++) free(blocks[i]);
 }
 
-CASE(every_size_to_1024) {
+CASE(C36_every_size_to_1024) {
     for (size_t size = 1; size <= 1024; size++) recycle(size, 32);
 }
 
-CASE(sizes_to_64_kib) {
+CASE(C36_sizes_to_64_kib) {
     for (size_t size = 1024; size <= 64 * KIB; size += 48) recycle(size, 4);
 }
 
-CASE(large_sizes) {
+CASE(C36_large_sizes) {
     for (size_t size = 64 * KIB; size <= 80 * MIB; size += size / 3 + 4321) recycle(size, 2);
 }
 
 /* Slabs that were of one class, emptied, and given to another: nothing may shine through. */
-CASE(memory_of_another_class) {
+CASE(C36_memory_of_another_class) {
     enum { COUNT = 4000 };
     static void *blocks[COUNT];
     const size_t sizes[] = {16, 48, 112, 320, 1000, 3000, 9000, 24, 640, 20000, 40000, 200};
@@ -55,7 +55,7 @@ CASE(memory_of_another_class) {
     }
 }
 
-CASE(after_trim) {
+CASE(C36_after_trim) {
     enum { COUNT = 600 };
     static void *blocks[COUNT];
     for (int turn = 0; turn < 6; turn++) {
@@ -86,7 +86,7 @@ static void *free_them(void *argument) {
     return NULL;
 }
 
-CASE(after_frees_by_another_thread) {
+CASE(C36_after_frees_by_another_thread) {
     static void *blocks[2001];
     for (int turn = 0; turn < 20; turn++) {
         size_t size = 16 + (size_t)(turn * turn) * 90;
@@ -105,7 +105,7 @@ CASE(after_frees_by_another_thread) {
     }
 }
 
-CASE(odd_products) {
+CASE(C36_odd_products) {
     for (size_t count = 1; count <= 300; count += 7) {
         for (size_t size = 1; size <= 300; size += 11) {
             unsigned char *block = (unsigned char *)calloc(count, size);
@@ -120,7 +120,7 @@ CASE(odd_products) {
 }
 
 /* A block that grew with mremap or in place is not asked to be zero; its calloc'ed part stays. */
-CASE(grown_by_realloc_keeps_its_zeroes) {
+CASE(C36_grown_by_realloc_keeps_its_zeroes) {
     for (size_t size = 16; size <= 8 * MIB; size *= 2) {
         void *block = calloc(1, size);
         block = realloc(block, size * 3);
