@@ -21,35 +21,45 @@ const settled = 2;
 
 /// Before initialisation, and where no page can be had: a word that says "no fork".
 var fallback: Word = .init(settled);
-/// Constant after `init`.
-var word: *Word = &fallback;
+/// Published once by `init`, with what it points to.
+var place: std.atomic.Value(*Word) = .init(&fallback);
+/// Whether the hook for old kernels is registered.
+var hooked: std.atomic.Value(bool) = .init(false);
 /// Forks this process descends from, counted from the program's start. A statistic.
 var generation: u32 = 0;
 
-/// Called once at initialisation. False: no memory for the page.
+/// Called by every thread that may wait for the initialisation lock, before it does: a child made
+/// while another thread held that lock must be able to tell. False: no memory for the page.
 pub fn init() bool {
     os.Lock.before_sleep = &repairWaiting;
-    if (word != &fallback) return true;
+    if (place.load(.acquire) != &fallback) return true;
     const page = os.memory.map(os.machine.page_size) orelse return false;
-    const page_word: *Word = @ptrCast(@alignCast(page));
-    page_word.store(settled, .monotonic); // Published with the rest of initialisation.
+    const word: *Word = @ptrCast(@alignCast(page));
+    word.store(settled, .monotonic); // Published with the place.
     if (os.memory.wipeOnFork(page, os.machine.page_size)) {
-        word = page_word;
+        // seq_cst: before the initialisation lock is taken, for the snapshot of a fork.
+        if (place.cmpxchgStrong(&fallback, word, .seq_cst, .acquire) == null) return true;
+        _ = os.memory.unmap(page, os.machine.page_size); // Another thread was first.
         return true;
     }
     _ = os.memory.unmap(page, os.machine.page_size);
+    if (hooked.swap(true, .monotonic)) return true; // It guards nothing else.
     if (os.host.registerAtfork()) |register| _ = register(null, null, &childHook, null);
     return true;
 }
 
+inline fn state() *Word {
+    return place.load(.acquire);
+}
+
 fn childHook() callconv(.c) void {
-    word.store(child, .monotonic); // The only thread of a new child.
+    state().store(child, .monotonic); // The only thread of a new child.
 }
 
 /// Whether this process is a child that has not been repaired. In every slow path.
 pub inline fn happened() bool {
     // acquire: pairs with the release in `repair`, for threads the child starts meanwhile.
-    return word.load(.acquire) != settled;
+    return state().load(.acquire) != settled;
 }
 
 /// Repairs, once per child, at the beginning of a slow call. `own`: the calling thread's heap, null
@@ -66,7 +76,7 @@ fn repairWaiting(holder: u32) void {
 }
 
 fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void {
-    if (word.cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
+    if (state().cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
         // Another thread of the child is at it: it makes no system call that could block.
         while (happened()) std.atomic.spinLoopHint();
         return;
@@ -79,7 +89,7 @@ fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void
     // by a forking thread that needed no slow path: then nobody's heap may be touched.
     registry.repairAfterFork(own, holder, own == null);
     thread.repairAfterFork(holder);
-    word.store(settled, .release);
+    state().store(settled, .release);
 }
 
 pub fn generationCount() u32 {

@@ -78,12 +78,13 @@ pub fn attach() ?*Heap {
 
 fn initialise(me: u32) bool {
     if (initialised.load(.acquire)) return true;
+    if (!fork.init()) return false;
+    if (fork.happened()) fork.repair(null, me);
     init_lock.acquire(me);
     defer init_lock.release();
     if (initialised.load(.monotonic)) return true; // Under the lock.
     os.machine.init();
     if (on_init) |callback| callback();
-    if (!fork.init()) return false;
     if (region.space.count() == 0) {
         const segment = region.space.reserveNext(true, 0) orelse return false;
         region.arena.add(segment, me);
