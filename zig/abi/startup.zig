@@ -14,8 +14,10 @@ pub fn onInit() void {
     region.space.on_growth = &statistics.sample;
 }
 
-/// In .fini_array: run by exit(), after the program's own atexit handlers.
+/// In .fini_array: run by exit(), after the program's own atexit handlers, and by dlclose of an
+/// object that the archive is part of.
 pub fn onExit() callconv(.c) void {
+    heap.thread.unhook();
     if (options.stats_file[0] == 0) return;
     var buffer: [2048]u8 = undefined;
     var text: base.Text = .{ .buffer = buffer[0 .. buffer.len - 1] };

@@ -130,9 +130,12 @@ fn onThreadExit(value: ?*anyopaque) callconv(.c) void {
     exit(heap);
 }
 
-/// Takes the key back; for copies of the library that can be unloaded (the static one).
-pub fn isHooked() bool {
-    return key_state.load(.acquire) == .ready;
+/// Takes the key back, for threads that end later: at exit, and where a copy of the library is part
+/// of an object that dlclose is about to unmap, with the destructor in it. Their heaps stay theirs.
+pub fn unhook() void {
+    // acquire: pairs with the release in `hook`.
+    if (key_state.cmpxchgStrong(.ready, .absent, .acquire, .monotonic) != null) return;
+    if (os.host.keyDelete()) |delete| _ = delete(key);
 }
 
 /// Ends the calling thread's use of its heap: all its blocks go back to slabs and owners, the

@@ -8,6 +8,7 @@ const linux = std.os.linux;
 
 pub const Destructor = fn (?*anyopaque) callconv(.c) void;
 const KeyCreate = fn (*c_uint, ?*const Destructor) callconv(.c) c_int;
+const KeyDelete = fn (c_uint) callconv(.c) c_int;
 const SetSpecific = fn (c_uint, ?*const anyopaque) callconv(.c) c_int;
 const ForkHook = fn () callconv(.c) void;
 const RegisterAtfork =
@@ -40,6 +41,7 @@ fn Weak(comptime T: type, comptime name: []const u8) type {
 }
 
 pub const keyCreate = Weak(KeyCreate, "pthread_key_create").get;
+pub const keyDelete = Weak(KeyDelete, "pthread_key_delete").get;
 pub const setSpecific = Weak(SetSpecific, "pthread_setspecific").get;
 pub const registerAtfork = Weak(RegisterAtfork, "__register_atfork").get;
 pub const getauxval = Weak(GetAuxval, "getauxval").get;
