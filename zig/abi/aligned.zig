@@ -27,9 +27,9 @@ pub fn alignedAlloc(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
     return allocate(alignment, size);
 }
 
-/// An alignment that is no power of two is rounded up to one.
+/// An alignment that is no power of two is rounded up to one: EINVAL when there is none.
 pub fn memalign(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
-    if (alignment > std.math.maxInt(isize)) return invalid();
+    if (alignment > 1 << (@bitSizeOf(usize) - 1)) return invalid();
     return allocate(std.math.ceilPowerOfTwoAssert(usize, @max(alignment, 1)), size);
 }
 

@@ -56,11 +56,12 @@ pub fn mallinfo2() callconv(.c) Mallinfo(usize) {
     return fill(usize);
 }
 
-/// 1 for every parameter that glibc knows; ours are set by ALLOC_CONF.
+/// Does nothing (ours are set by ALLOC_CONF) and answers as glibc does: 1, also to parameters that
+/// nobody knows; 0 for an M_MXFAST beyond its largest value.
 pub fn mallopt(parameter: c_int, value: c_int) callconv(.c) c_int {
-    _ = value;
-    // M_MXFAST 1; M_ARENA_MAX -8 to M_TRIM_THRESHOLD -1 (M_CHECK_ACTION and M_PERTURB between).
-    return @intFromBool(parameter == 1 or (parameter >= -8 and parameter <= -1));
+    const mxfast = 1;
+    const mxfast_max = 80 * @sizeOf(usize) / 4;
+    return @intFromBool(parameter != mxfast or (value >= 0 and value <= mxfast_max));
 }
 
 /// 1 when memory was given back to the system, else 0. Up to `pad` bytes stay.
@@ -102,17 +103,23 @@ pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
     const in_slabs = now.bytes_mapped - now.huge_bytes;
     const used = @min(now.bytes_in_use - now.huge_bytes, in_slabs);
     text.string("<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n");
-    totals(&text, now, in_slabs - used);
+    freeTotals(&text, now, in_slabs - used);
+    systemTotals(&text, now);
     text.string("</heap>\n");
-    totals(&text, now, in_slabs - used);
+    freeTotals(&text, now, in_slabs - used);
+    // Mappings belong to no heap: glibc has them here alone.
+    total(&text, "mmap", now.huge_count, now.huge_bytes);
+    systemTotals(&text, now);
     text.string("</malloc>\n");
     return if (put(&buffer, stream) < 0) -1 else 0;
 }
 
-fn totals(text: *base.Text, now: statistics.Statistics, free_bytes: u64) void {
+fn freeTotals(text: *base.Text, now: statistics.Statistics, free_bytes: u64) void {
     total(text, "fast", 0, now.bytes_cached);
     total(text, "rest", now.heaps, free_bytes);
-    total(text, "mmap", now.huge_count, now.huge_bytes);
+}
+
+fn systemTotals(text: *base.Text, now: statistics.Statistics) void {
     typed(text, "system", "current", now.bytes_mapped - now.huge_bytes);
     typed(text, "system", "max", region.space.committedBytes());
     typed(text, "aspace", "total", region.space.committedBytes());
