@@ -23,9 +23,10 @@ pub var decay_ms: i64 = t.decay_ms_default;
 pub var now_ms: u32 = 0;
 /// Slices purged since start. Written after each purge, read by statistics.
 pub var purged_slices: std.atomic.Value(usize) = .init(0);
-/// Until then no purge is tried: the system refused one. 0: it did not.
 /// Slices purged since metadata was last given back.
 var metadata_due_slices: u32 = 0;
+/// Until then no purge is tried: the system refused one. 0: it did not. Always odd, so never 0 by
+/// chance, and up to a millisecond later than the backoff.
 var refused_until_ms: u32 = 0;
 
 var ticks: u32 = 0;
@@ -57,7 +58,7 @@ pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
     ticks +%= 1;
     if (ticks % t.clock_period == 0 or freed >= worthwhile * 4) tick();
     if (refused_until_ms != 0) {
-        if (refused_until_ms -% now_ms < t.purge_backoff_ms + 1) return nothing;
+        if (refused_until_ms -% now_ms <= t.purge_backoff_ms + 1) return nothing;
         refused_until_ms = 0;
     }
     const reserve = @max(reserve_min, live / t.dirty_reserve_share) + swing_slices;
