@@ -199,15 +199,32 @@ pub fn giveBack(number: u32) void {
     _ = os.memory.unmap(@ptrFromInt(after_arena), end - after_arena);
 }
 
+/// What the first reservation asked of the system. Later ones ask nothing: a sandbox may have
+/// closed by then, and kill for prlimit or a read of /proc. Under the run lock.
+var memory_size: u64 = 0;
+var space_left: ?u64 = null;
+
 /// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
 fn reservationSize() usize {
+    const is_first = count() == 0;
+    if (is_first) {
+        memory_size = os.machine.memorySize() orelse 4 * t.gib;
+        space_left = os.machine.addressSpaceLeft();
+    }
     const all = t.region_slices_max * t.slice_size;
-    const memory = os.machine.memorySize() orelse 4 * t.gib;
-    const wanted = std.math.ceilPowerOfTwo(u64, @max(memory, t.gib) * 16) catch all;
+    const wanted = std.math.ceilPowerOfTwo(u64, @max(memory_size, t.gib) * 16) catch all;
     const size: usize = @min(wanted, all);
-    const left = os.machine.addressSpaceLeft() orelse return size;
-    const share = left / t.region_limit_share;
-    return @max(@min(size, share & ~@as(usize, chunk_size - 1)), t.region_size_min);
+    const left = space_left orelse return size;
+    const share = (left -| reservedBytes()) / t.region_limit_share & ~@as(u64, chunk_size - 1);
+    if (share >= t.region_size_min) return @min(size, share);
+    // Used up, as far as is known: the rest is found by halving, and the limit may have been raised.
+    return if (is_first) t.region_size_min else size;
+}
+
+fn reservedBytes() u64 {
+    var sum: u64 = 0;
+    for (regions[0..count()]) |*region| sum += region.reserved_length;
+    return sum;
 }
 
 fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
