@@ -115,6 +115,10 @@ pub const clock_period = 32;
 pub const mmap_threshold_default = 32 * mib;
 /// A block that realloc grows to this or more moves to a mapping of its own with room, bytes.
 pub const realloc_own_mapping_min = 1 * mib;
+/// Own mappings from which on no further block gets room to grow: the block and its room are two of
+/// the 65,530 mappings that Linux allows by default, which the program needs too. Further ones are
+/// copied when they grow.
+pub const own_mappings_with_room_max = 8192;
 /// A block up to this size never moves when realloc makes it smaller, bytes.
 pub const keep_size_max = 64;
 

@@ -154,9 +154,12 @@ pub noinline fn allocateAligned(size: usize, alignment: usize) ?usize {
     return (allocateBig(call.heap, @max(size, 1), alignment) orelse return null).address;
 }
 
-/// A block with a mapping of its own and room to grow: what realloc grows moves there once.
+/// A block with a mapping of its own and room to grow: what realloc grows moves there once. Null
+/// also when there are so many that mappings might run out.
 pub noinline fn allocateWithRoom(size: usize) ?usize {
     if (size > std.math.maxInt(isize)) return null;
+    const own_mappings = region.huge_block.block_count.load(.monotonic); // A statistic will do.
+    if (own_mappings >= t.own_mappings_with_room_max) return null;
     const call = Call.begin() orelse return null;
     defer call.end();
     const room = std.math.mul(usize, size, 2) catch size;
