@@ -71,7 +71,7 @@ def main() -> None:
     for _ in range(1000):
         last = cache("incr number 7")
     statistics = cache.statistics()
-    print(last.decode(), "evicted", statistics["evictions"] > 1000, statistics["cmd_set"])
+    print(last.decode(), "evicted", statistics["evictions"] > 1000)
     print(cache("flush_all").decode(), cache("bad command").decode(), cache.get("number"))
 
 
