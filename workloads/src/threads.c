@@ -1,4 +1,4 @@
-/* Threads of any libc: blocks handed round, short threads, fork among them, late destructors. */
+/* Threads of any libc: blocks handed round, short threads, fork after them, late destructors. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -72,6 +72,7 @@ int main(void) {
     pthread_key_create(&key, destroy);
     for (size_t i = 0; i < THREADS; i++)
         if (pthread_create(&threads[i], NULL, work, (void *)(i * 7919 + 1))) return 3;
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     int children = 0;
     for (int i = 0; i < 10; i++) {
         pid_t child = fork();
@@ -83,7 +84,6 @@ int main(void) {
         waitpid(child, &status, 0);
         children += WIFEXITED(status) && WEXITSTATUS(status) == 7;
     }
-    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     size_t length = 0;
     for (int i = 0; i < SHORT; i++) {
         pthread_t thread;
