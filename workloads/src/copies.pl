@@ -13,7 +13,8 @@ sub work {
     my ($number) = @_;
     my $sum = 0;
     for my $round (1 .. 5) {
-        my %copy = map { $_ => [@{ $table{$_} }] } grep { length($_) % 2 == $round % 2 } keys %table;
+        my @wanted = grep { length($_) % 2 == $round % 2 } keys %table;
+        my %copy = map { $_ => [@{ $table{$_} }] } @wanted;
         $sum += $_->[0] + length $_->[1] for values %copy;
         delete @table{ grep { $table{$_}[0] % 7 == $round } keys %table };
     }
