@@ -8,6 +8,10 @@ from pathlib import Path
 from liballoc.workload.loader import load_folder
 
 PROMISED = {
+    "awk", "bash-scripts", "clang", "cmake", "cpython-processes", "cpython-processes+malloc",
+    "cpython-tests", "cpython-tests+malloc", "curl", "ffmpeg", "gdb", "ghostscript", "go", "java",
+    "lua", "mariadb", "memcached", "musl", "nginx", "openssl", "php", "php+malloc", "postgres",
+    "pypi", "pypi+malloc", "ruby", "rust", "tar", "z3",
     "ls", "bash", "sqlite3-shell", "git", "gcc", "gxx", "perl", "xz", "node", "redis",
     *(
         f"python-{part}{variant}"
@@ -19,6 +23,19 @@ PROMISED = {
 
 def test_every_promised_program_is_there(root: Path) -> None:
     assert {workload.name for workload in load_folder(root / "workloads")} >= PROMISED
+
+
+def test_what_is_promised_runs_without_being_asked_for(root: Path) -> None:
+    long = {workload.name for workload in load_folder(root / "workloads") if workload.long}
+    assert not long & PROMISED
+
+
+def test_every_package_is_installed_by_ci(root: Path) -> None:
+    script = (root / ".ci" / "run").read_text()
+    listed = set(re.sub(r"#.*", "", script[script.index("packages=(") :]).split())
+    listed |= {"nodejs"}  # Only where there is no other node.
+    for workload in load_folder(root / "workloads"):
+        assert set(workload.packages) <= listed, workload.name
 
 
 def test_reasons_are_sentences(root: Path) -> None:

@@ -54,11 +54,14 @@ def test_everything(tmp_path: Path) -> None:
         'why = "because"\nkind = "server"\nprograms = ["p"]\nsetup = [["s"]]\n'
         'files = ["src/a.sh"]\n'
         'outputs = ["o"]\nstdin = "in"\nstatus = -6\nproof = "maps"\nprocess_count = 3\n'
-        'environment = { A = "b" }',
+        'environment = { A = "b" }\nrequirements = ["numpy==2.4.6"]',
     )
     text += SERVER + '[[normalise]]\npattern = "(p)id"\nreplace = "\\\\1"\nstream = "stderr"\n'
     text += '[[variants]]\nname = "v"\nwhy = "other"\nenvironment = { C = "d" }\n'
+    text += "long = true\n"
     base, variant = load_file(write(tmp_path, text))
+    assert (base.long, variant.long) == (False, True)
+    assert base.requirements == variant.requirements == ("numpy==2.4.6",)
     assert base.server is not None
     assert base.server.load == (("bench", "1"),)
     assert base.commands() == [("s",), ("prog", "a"), ("ping",), ("bench", "1"), ("quit",)]
@@ -103,6 +106,9 @@ FAULTS = [
     ),
     ("minimum", GOOD.replace("seconds = 5", "seconds = 0"), "limits.seconds", "at least 0.001"),
     ("integer", with_line("status = 1.5"), "workload.status", "an integer"),
+    ("boolean wanted", with_line('long = "yes"'), "workload.long", "must be true or false"),
+    ("no version", with_line('requirements = ["a>=1"]'), "workload.requirements[0]", "pinned"),
+    ("no requirements", with_line('stdin = "{venv}"'), "workload.requirements", "{venv} is used"),
     ("choice", with_line('proof = "x"'), "workload.proof", "one of stats, maps"),
     ("commands", with_line("setup = [[]]"), "workload.setup[0]", "must not be empty"),
     (

@@ -42,6 +42,8 @@ FITTING = {
     "integer": st.integers(),
     "status": st.integers(-70, 260),
     "number": st.one_of(st.floats(), st.sampled_from((math.nan, math.inf, 0, 5))),
+    "boolean": st.booleans(),
+    "requirements": st.lists(st.sampled_from(("a==1", "a", "a==", "-r==1", "a>=1")), max_size=3),
     "strings": st.lists(TEXTS, max_size=3),
     "command": st.lists(TEXTS, max_size=3),
     "commands": st.lists(st.lists(TEXTS, max_size=2), max_size=2),

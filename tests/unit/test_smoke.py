@@ -7,14 +7,14 @@ import dataclasses
 import json
 import platform
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from liballoc import cli
 from liballoc.commands import smoke as command
-from liballoc.errors import UsageError
+from liballoc.errors import ToolMissingError, UsageError
 from liballoc.workload.launch import Outcome, Step
 from liballoc.workload.schema import Server, Workload
 from liballoc.workload.smoke import (
@@ -24,6 +24,7 @@ from liballoc.workload.smoke import (
     make_base,
     missing_programs,
 )
+from liballoc.workload.venv import Venvs
 from tests.unit.fakes import (
     ELF_MACHINES,
     FakeExecutor,
@@ -49,10 +50,25 @@ WORKLOAD = Workload(
 )
 
 
+class Made(Venvs):
+    """Environments that are there, or cannot be had."""
+
+    def __init__(self, folder: Path, failure: str = "") -> None:
+        super().__init__(folder)
+        self._place = folder
+        self._failure = failure
+
+    def python_with(self, requirements: Sequence[str]) -> str:
+        if self._failure:
+            raise ToolMissingError(self._failure)
+        return str(self._place / requirements[0] / "bin" / "python")
+
+
 def judge(
     behaviour: Callable[[Step], Outcome],
     workload: Workload = WORKLOAD,
     alive_polls: int = 0,
+    venvs: Venvs | None = None,
 ) -> tuple[Result, list[FakeExecutor]]:
     executors: list[FakeExecutor] = []
 
@@ -61,7 +77,11 @@ def judge(
         return executors[-1]
 
     result = SmokeRun(
-        workload, Path("/x/liballoc.so"), make_executor=make, outer={"PATH": "/usr/bin:/bin"}
+        workload,
+        Path("/x/liballoc.so"),
+        make_executor=make,
+        outer={"PATH": "/usr/bin:/bin"},
+        venvs=venvs,
     ).run()
     return result, executors
 
@@ -183,8 +203,23 @@ def test_a_missing_program_is_skipped_with_its_package() -> None:
 
 
 def test_placeholders_and_paths_are_never_missing() -> None:
-    workload = dataclasses.replace(WORKLOAD, argv=("{python}",), setup=(("./made",),))
-    assert missing_programs(workload, "/usr/bin") == []
+    workload = dataclasses.replace(
+        WORKLOAD, argv=("{python}",), setup=(("./made",), ("{venv}",)), programs=("/no/such", SH)
+    )
+    assert missing_programs(workload, "/usr/bin") == ["/no/such"]
+
+
+def test_requirements_come_from_a_virtual_environment() -> None:
+    workload = dataclasses.replace(WORKLOAD, argv=("{venv}", "x"), requirements=("a==1",))
+    result, executors = judge(active, workload, venvs=Made(Path("/v")))
+    assert result.state == "ok"
+    assert executors[0].steps[0].argv == ["/v/a==1/bin/python", "x"]
+
+
+def test_requirements_that_cannot_be_had_skip() -> None:
+    workload = dataclasses.replace(WORKLOAD, requirements=("a==1",))
+    result, executors = judge(active, workload, venvs=Made(Path("/v"), "no network"))
+    assert (result.state, result.reasons, executors) == ("skipped", ["no network"], [])
 
 
 def test_a_long_temporary_folder_is_avoided(tmp_path: Path) -> None:
@@ -290,6 +325,31 @@ def test_no_skip_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_names_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(options(tmp_path, "t*"), answer("ok")) == 0
     assert "preload-smoke: 1 ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "left_out"),
+    [
+        ((), 1, True),
+        (("--full",), 2, False),
+        (("two",), 1, False),
+        (("t*", "one"), 1, True),
+    ],
+)
+def test_long_ones_run_when_asked_for(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    asked: tuple[str, ...],
+    count: int,
+    left_out: bool,
+) -> None:
+    arguments = options(tmp_path, *asked)
+    file = tmp_path / "w" / "two.toml"
+    file.write_text(file.read_text().replace("[limits]", "long = true\n[limits]"))
+    assert command.run(arguments, answer("ok")) == 0
+    out = capsys.readouterr().out
+    assert f"preload-smoke: {count} ok" in out
+    assert ("1 long ones are left out; --full runs them" in out) is left_out
 
 
 def test_an_unknown_name_is_usage(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from liballoc.units import KIB, format_bytes, format_seconds
 from liballoc.workload.loader import load_file, load_folder
 from liballoc.workload.schema import Workload
 from liballoc.workload.smoke import FAIL, SKIPPED, Result, SmokeRun
+from liballoc.workload.venv import Venvs
 
 NAME = "smoke"
 
@@ -39,6 +40,7 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, action="append", help="one TOML file; repeatable")
     parser.add_argument("--library", type=Path, help="the .so to preload (zig-out/lib/liballoc.so)")
     parser.add_argument("--json", type=Path, help="where results go (zig-out/reports)")
+    parser.add_argument("--full", action="store_true", help="the long workloads too")
     parser.add_argument("--no-skip", action="store_true", help="a missing program is a failure")
 
 
@@ -54,13 +56,22 @@ def choose(workloads: Sequence[Workload], names: Sequence[str]) -> list[Workload
     ]
 
 
+def leave_out_long(workloads: Sequence[Workload], names: Sequence[str]) -> list[Workload]:
+    """Without the long ones, but for those whose whole name was given."""
+    kept = [workload for workload in workloads if not workload.long or workload.name in names]
+    if len(kept) < len(workloads):
+        print(f"{len(workloads) - len(kept)} long ones are left out; --full runs them")
+    return kept
+
+
 def load(arguments: argparse.Namespace) -> list[Workload]:
     """The workloads that the command line asks for."""
     if arguments.file:
         found = [workload for file in arguments.file for workload in load_file(file)]
     else:
         found = load_folder(arguments.folder or find_root(Path.cwd()) / "workloads")
-    return choose(found, arguments.names)
+    chosen = choose(found, arguments.names)
+    return chosen if arguments.full else leave_out_long(chosen, arguments.names)
 
 
 def run(
@@ -79,9 +90,15 @@ def run(
         target = find_root(Path.cwd()) / "zig-out" / "reports" / "preload-smoke.json"
         make_folder(target.parent)
     check_target(target)
+    venvs = None
+    if any(workload.requirements for workload in workloads):
+        venvs = Venvs(find_root(Path.cwd()) / "zig-out" / "venvs")
     results = []
     for workload in workloads:
-        result = run_one(workload, library) if run_one else SmokeRun(workload, library).run()
+        if run_one:
+            result = run_one(workload, library)
+        else:
+            result = SmokeRun(workload, library, venvs=venvs).run()
         results.append(result)
         print(f"{result.state:>8}  {result.name}", flush=True)
     no_skip = arguments.no_skip or os.environ.get("LIBALLOC_NO_SKIP") == "1"

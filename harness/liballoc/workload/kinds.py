@@ -11,6 +11,9 @@ from dataclasses import dataclass
 # a shell reads in its own way.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+# What pip is given: a version and nothing that could be an option or an address.
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+")
+
 EMPTY = "must not be empty"
 
 
@@ -50,6 +53,11 @@ def _integer(value: object) -> Iterator[Fault]:
         yield Fault("", "must be an integer")
 
 
+def _boolean(value: object) -> Iterator[Fault]:
+    if not isinstance(value, bool):
+        yield Fault("", "must be true or false")
+
+
 def _number(value: object) -> Iterator[Fault]:
     if not isinstance(value, int | float) or isinstance(value, bool):
         yield Fault("", "must be a number")
@@ -79,6 +87,16 @@ def _filled(value: object) -> Iterator[Fault]:
 
 def _strings(value: object) -> Iterator[Fault]:
     yield from _array(value, "an array of strings", _filled)
+
+
+def _requirement(value: object) -> Iterator[Fault]:
+    yield from _string(value)
+    if not REQUIREMENT.fullmatch(str(value)):
+        yield Fault("", "must be pinned: NAME==VERSION")
+
+
+def _requirements(value: object) -> Iterator[Fault]:
+    yield from _array(value, "an array of strings", _requirement)
 
 
 def _command(value: object) -> Iterator[Fault]:
@@ -111,9 +129,11 @@ KINDS: Mapping[str, Check] = {
     "string": _string,
     "name": _name,
     "integer": _integer,
+    "boolean": _boolean,
     "number": _number,
     "status": _status,
     "strings": _strings,
+    "requirements": _requirements,
     "command": _command,
     "commands": _commands,
     "variables": _variables,

@@ -125,6 +125,8 @@ def _check_relations(file: Path, document: Table) -> None:
             raise WorkloadFileError(
                 file, f"workload.outputs[{index}]", "must lie in the working folder"
             )
+    if "{venv}" in str(document) and not table.get("requirements"):
+        raise WorkloadFileError(file, "workload.requirements", "missing, and {venv} is used")
     for index, entry in enumerate(document.get("normalise", [])):
         _check_pattern(file, f"normalise[{index}]", entry)
     if is_server:
@@ -197,6 +199,8 @@ def _make_workload(file: Path, document: Table) -> Workload:
         kind=table.get("kind", "command"),
         argv=tuple(table["argv"]),
         packages=tuple(table["packages"]),
+        requirements=tuple(table.get("requirements", ())),
+        long=table.get("long", False),
         programs=tuple(table.get("programs", ())),
         setup=tuple(tuple(argv) for argv in table.get("setup", ())),
         files=tuple(table.get("files", ())),
@@ -232,6 +236,7 @@ def _make_variant(base: Workload, table: Table) -> Workload:
         name=f"{base.name}+{table['name']}",
         why=table.get("why", base.why),
         environment={**base.environment, **table["environment"]},
+        long=table.get("long", base.long),
     )
 
 

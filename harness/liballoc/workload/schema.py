@@ -66,6 +66,8 @@ class Workload:
     substitutions: tuple[Substitution, ...] = ()
     server: Server | None = None
     source: str = ""
+    requirements: tuple[str, ...] = ()
+    long: bool = False
 
     def commands(self) -> list[tuple[str, ...]]:
         """Every command that a run starts."""
@@ -83,6 +85,8 @@ WORKLOAD_KEYS = (
     Key("kind", "string", choices=("command", "server")),
     Key("argv", "command", required=True),
     Key("packages", "strings", required=True),
+    Key("requirements", "requirements"),
+    Key("long", "boolean"),
     Key("programs", "strings"),
     Key("setup", "commands"),
     Key("files", "strings"),
@@ -112,6 +116,7 @@ VARIANT_KEYS = (
     Key("name", "name", required=True),
     Key("why", "string"),
     Key("environment", "variables", required=True),
+    Key("long", "boolean"),
 )
 
 TABLES: Mapping[str, tuple[Key, ...]] = {

@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liballoc.errors import CheckFailedError
+from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.workload import compare, proof
 from liballoc.workload.launch import Executor, Outcome, Running, Step, SupervisedExecutor
 from liballoc.workload.proof import Gate, Proven
 from liballoc.workload.schema import Server, Workload
+from liballoc.workload.venv import Venvs
 
 # How often a server that is starting is asked whether it is ready.
 READY_POLL_S = 0.05
@@ -79,7 +80,11 @@ def base_environment(outer: Mapping[str, str], work: Path) -> dict[str, str]:
 def missing_programs(workload: Workload, path: str) -> list[str]:
     """The programs that the workload starts and this machine does not have."""
     wanted = [argv[0] for argv in workload.commands()] + list(workload.programs)
-    unique = dict.fromkeys(name for name in wanted if name != "{python}" and "/" not in name)
+    unique = dict.fromkeys(
+        name
+        for name in wanted
+        if name not in ("{python}", "{venv}") and ("/" not in name or name.startswith("/"))
+    )
     return [name for name in unique if shutil.which(name, path=path) is None]
 
 
@@ -99,9 +104,12 @@ class SmokeRun:
         *,
         make_executor: Callable[[Path], Executor] = SupervisedExecutor,
         outer: Mapping[str, str] = os.environ,
+        venvs: Venvs | None = None,
     ) -> None:
         self.workload = workload
         self.library = library.resolve()
+        self._venvs = venvs
+        self._venv_python = ""
         self._make_executor = make_executor
         self._outer = outer
 
@@ -113,6 +121,13 @@ class SmokeRun:
         if missing:
             reason = f"{', '.join(missing)} missing: apt-get install {' '.join(workload.packages)}"
             return Result(workload.name, SKIPPED, workload.why, [reason])
+        if workload.requirements:
+            if self._venvs is None:
+                raise UsageError(f"{workload.name}: has requirements, but there is no folder")
+            try:
+                self._venv_python = self._venvs.python_with(workload.requirements)
+            except ToolMissingError as error:
+                return Result(workload.name, SKIPPED, workload.why, [str(error)])
         base = make_base(tempfile.gettempdir())
         try:
             without = self._side(base, None)
@@ -178,6 +193,7 @@ class SmokeRun:
                 environment=plain,
                 gate=gate,
                 deadline=deadline,
+                venv_python=self._venv_python,
             )
             session.set_up()
             session.use_library(library, stats)
@@ -208,6 +224,7 @@ class Session:
         environment: Mapping[str, str],
         gate: Gate,
         deadline: float,
+        venv_python: str = "",
     ) -> None:
         self.failures: list[str] = []
         self._workload = workload
@@ -217,6 +234,11 @@ class Session:
         self._environment = self._plain
         self._gate = gate
         self._deadline = deadline
+        self._words = {
+            "{python}": python_program(),
+            "{venv}": venv_python,
+            "{dir}": str(work),
+        }
 
     def use_library(self, library: Path | None, stats: Path) -> None:
         """From here on commands get the workload's environment, and the library if there is one."""
@@ -293,7 +315,9 @@ class Session:
         return Step(expanded, environment or self._environment, self._work, stdin)
 
     def _expand(self, text: str) -> str:
-        return text.replace("{python}", python_program()).replace("{dir}", str(self._work))
+        for word, value in self._words.items():
+            text = text.replace(word, value)
+        return text
 
     def _expand_values(self, table: Mapping[str, str]) -> dict[str, str]:
         return {key: self._expand(value) for key, value in table.items()}

@@ -1,0 +1,21 @@
+-- Run by four clients at once, NUMBER being 1 to 4.
+CREATE TABLE words_NUMBER (
+    n INT PRIMARY KEY, word VARCHAR(40), body TEXT, INDEX (word), FULLTEXT (body)
+) ENGINE = InnoDB;
+INSERT INTO words_NUMBER
+    SELECT seq, MD5(seq + NUMBER), REPEAT(CHAR(97 + seq % 26), seq % 400) FROM seq_1_to_5000;
+UPDATE words_NUMBER SET body = CONCAT(body, ' changed ', n) WHERE n % 7 = 0;
+DELETE FROM words_NUMBER WHERE n % 11 = 0;
+ANALYZE TABLE words_NUMBER;
+SELECT COUNT(*), SUM(LENGTH(body)), MD5(GROUP_CONCAT(word ORDER BY n)) FROM words_NUMBER;
+SELECT LEFT(word, 1) AS head, COUNT(*), MAX(LENGTH(body)) FROM words_NUMBER GROUP BY head
+    ORDER BY head LIMIT 4;
+SELECT COUNT(*), SUM(a.n) FROM words_NUMBER a JOIN words_NUMBER b ON a.word = MD5(b.n + NUMBER);
+SELECT JSON_LENGTH(JSON_ARRAYAGG(JSON_OBJECT(word, body))) FROM words_NUMBER WHERE n < 800;
+CREATE TEMPORARY TABLE copy ENGINE = MEMORY AS SELECT n, word FROM words_NUMBER;
+SELECT COUNT(*) FROM copy WHERE word REGEXP '(ab|cd)+[0-9]{2}';
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 900)
+    SELECT MD5(GROUP_CONCAT(n * NUMBER)) FROM numbers;
+ALTER TABLE words_NUMBER ADD COLUMN length INT AS (LENGTH(body)) STORED;
+SELECT SUM(length) FROM words_NUMBER;
+SELECT COUNT(*) FROM words_NUMBER WHERE MATCH (body) AGAINST ('changed');
