@@ -217,7 +217,7 @@ fn reservationSize() usize {
     const left = space_left orelse return size;
     const share = (left -| reservedBytes()) / t.region_limit_share & ~@as(u64, chunk_size - 1);
     if (share >= t.region_size_min) return @min(size, share);
-    // Used up, as far as is known: the rest is found by halving, and the limit may have been raised.
+    // Used up, as far as is known: halving finds the rest, and the limit may have been raised.
     return if (is_first) t.region_size_min else size;
 }
 
