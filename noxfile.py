@@ -103,3 +103,10 @@ def hotpath(session: nox.Session) -> None:
     need(session, "harness")
     liballoc(session, "build")
     liballoc(session, "hotpath", *session.posargs)
+
+
+@nox.session(default=False)
+def mutate(session: nox.Session) -> None:
+    """Break the library on purpose and demand red tests; `-- NAME ...` for some, `--jobs N`."""
+    need(session, "test")
+    python(session, "-m", "tests.mutations.mutate", *session.posargs)
