@@ -11,7 +11,14 @@ import pytest
 from tests.native import Case, Native, cases_of, make_subject
 
 SOURCES = Path(__file__).resolve().parent / "src"
-PRELOADED = ["children.c", "endings.c", "first_calls.c", "fortified.c", "matrices.c"]
+PRELOADED = [
+    "children.c",
+    "crash_report.c",
+    "endings.c",
+    "first_calls.c",
+    "fortified.c",
+    "matrices.c",
+]
 # Start-up, and the end of threads and of the process, are other code in each form of executable.
 LINKED = ["endings.c", "first_calls.c"]
 FLAGS = {"fortified.c": ["-O2", "-fbuiltin", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]}

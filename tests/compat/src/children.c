@@ -53,6 +53,20 @@ static void *until_stopped(void *argument) {
     return NULL;
 }
 
+/* Blocks so large that each call takes the locks that all threads share. */
+static void *take_shared_locks(void *argument) {
+    uint64_t state = 5 + (uint64_t)(size_t)argument;
+    void *blocks[8] = {NULL};
+    while (!atomic_load(&stop)) {
+        size_t index = next_random(&state) % 8;
+        free(blocks[index]);
+        size_t size = 40 * KIB + next_random(&state) % (3 * MIB);
+        blocks[index] = malloc(index == 0 ? 33 * MIB : size);
+    }
+    for (int i = 0; i < 8; i++) free(blocks[i]);
+    return NULL;
+}
+
 static void exec_true(void) {
     char *const arguments[] = {(char *)"true", NULL};
     execve("/bin/true", arguments, environ);
@@ -64,7 +78,7 @@ static void *forks(void *argument) {
     for (unsigned turn = 0; turn < 60; turn++) {
         pid_t child = fork();
         if (child == 0) {
-            alarm(60);
+            alarm(30);
             exercise(turn);
             free_inherited();
             if (turn % 2 == (size_t)argument) exec_true();
@@ -76,15 +90,17 @@ static void *forks(void *argument) {
 }
 
 CASE(C23_children_exec_or_exit) {
-    pthread_t threads[3], other;
+    pthread_t threads[4], other;
     make_inherited();
-    for (size_t i = 0; i < 3; i++)
-        CHECK(pthread_create(&threads[i], NULL, until_stopped, (void *)i) == 0, "thread");
+    for (size_t i = 0; i < 4; i++) {
+        void *(*load)(void *) = i < 3 ? take_shared_locks : until_stopped;
+        CHECK(pthread_create(&threads[i], NULL, load, (void *)i) == 0, "thread");
+    }
     CHECK(pthread_create(&other, NULL, forks, (void *)1) == 0, "thread");
     forks(NULL);
     pthread_join(other, NULL);
     atomic_store(&stop, 1);
-    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
 }
 
 static int handlers_run;
@@ -100,6 +116,7 @@ static void early_parent(void) {
     handlers_run++;
 }
 static void early_child(void) {
+    alarm(30); /* a child that hangs is a failure, not a hang of the test */
     void *first = calloc(1, 500);
     free(kept_by_handlers[--kept_count]);
     free(first);
@@ -119,14 +136,14 @@ CASE(C25_handlers_from_before_the_first_malloc) {
     pthread_t threads[3];
     make_inherited();
     for (size_t i = 0; i < 3; i++)
-        CHECK(pthread_create(&threads[i], NULL, until_stopped, (void *)i) == 0, "thread");
+        CHECK(pthread_create(&threads[i], NULL, take_shared_locks, (void *)i) == 0, "thread");
     CHECK(pthread_atfork(early_prepare, early_parent, early_child) == 0, "pthread_atfork");
     for (unsigned turn = 0; turn < 60; turn++) {
         int before = handlers_run;
         pid_t child = fork();
         CHECK(handlers_run == before + 4, "%d handlers ran", handlers_run - before);
         if (child == 0) {
-            alarm(60);
+            alarm(30);
             exercise(turn);
             free_inherited();
             _exit(0);
@@ -188,7 +205,7 @@ OURS(C26_raw_fork_under_load) {
     for (unsigned turn = 0; turn < 100; turn++) {
         pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
         if (child == 0) {
-            alarm(60);
+            alarm(30);
             exercise(turn);
             free_inherited();
             _exit(0);
