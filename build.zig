@@ -62,14 +62,22 @@ pub fn build(b: *std.Build) void {
     debug.checks = true;
     debug.verify = verify;
     debug.strip = false;
-    addLibraries(b, "alloc", release);
-    addLibraries(b, "alloc-debug", debug);
+    const shared = b.step("shared", "Only liballoc.so");
+    const archive = b.step("archive", "Only liballoc.a");
+    addLibraries(b, "alloc", release, .{ .shared = shared, .archive = archive });
+    const install = b.getInstallStep();
+    install.dependOn(shared);
+    install.dependOn(archive);
+    addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
     b.installFile("zig/include/alloc.h", "include/alloc.h");
     addBenchmark(b, target);
     addTests(b, debug, filters orelse &.{});
 }
 
-fn addLibraries(b: *std.Build, name: []const u8, variant: Variant) void {
+/// The steps that the two forms of a library belong to.
+const Steps = struct { shared: *std.Build.Step, archive: *std.Build.Step };
+
+fn addLibraries(b: *std.Build, name: []const u8, variant: Variant, steps: Steps) void {
     inline for (.{ std.lang.LinkMode.dynamic, std.lang.LinkMode.static }) |linkage| {
         const library = b.addLibrary(.{
             .linkage = linkage,
@@ -85,12 +93,14 @@ fn addLibraries(b: *std.Build, name: []const u8, variant: Variant) void {
             library.link_z_lazy = false;
         }
         if (linkage == .static) library.bundle_compiler_rt = true;
-        if (linkage == .dynamic) markNodelete(b, library) else b.installArtifact(library);
+        if (linkage == .dynamic) markNodelete(b, library, steps.shared) else {
+            steps.archive.dependOn(&b.addInstallArtifact(library, .{}).step);
+        }
     }
 }
 
 /// See the tool for why.
-fn markNodelete(b: *std.Build, library: *std.Build.Step.Compile) void {
+fn markNodelete(b: *std.Build, library: *std.Build.Step.Compile, step: *std.Build.Step) void {
     const tool = b.addExecutable(.{
         .name = "mark_nodelete",
         .root_module = b.createModule(.{
@@ -109,7 +119,7 @@ fn markNodelete(b: *std.Build, library: *std.Build.Step.Compile) void {
         b.fmt("lib/lib{s}.so.{f}", .{ stem, version }),
     };
     for (names) |name| {
-        b.getInstallStep().dependOn(&b.addInstallFile(marked, name).step);
+        step.dependOn(&b.addInstallFile(marked, name).step);
     }
 }
 

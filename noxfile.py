@@ -63,7 +63,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    folders = [f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "misuse", "stress")]
+    folders = [
+        f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "compat", "misuse", "stress")
+    ]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
 
@@ -94,7 +96,7 @@ def lint(session: nox.Session) -> None:
     python(session, "-m", "ruff", "format", "--check", *places)
     python(session, "-m", "mypy")
     liballoc(session, "build", "--check-format")
-    python(session, "-m", "pytest", "tests/tidy")
+    python(session, "-m", "pytest", "tests/tidy", "tests/mutations")
 
 
 @nox.session(default=False)
@@ -103,3 +105,10 @@ def hotpath(session: nox.Session) -> None:
     need(session, "harness")
     liballoc(session, "build")
     liballoc(session, "hotpath", *session.posargs)
+
+
+@nox.session(default=False)
+def mutate(session: nox.Session) -> None:
+    """Break the library on purpose and demand red tests; `-- NAME ...` for some, `--jobs N`."""
+    need(session, "test")
+    python(session, "-m", "tests.mutations.mutate", *session.posargs)

@@ -35,7 +35,8 @@ class Subject:
     """The malloc a program runs on, and how it gets there."""
 
     name: str
-    """`glibc`, `release`, `debug`: preloaded. `linked`, `static`, `archive`: at link time."""
+    """`glibc`, `release`, `debug`: preloaded. `linked`, `static`, `static-pie`, `archive`: at link
+    time."""
     library: Path | None = None
 
     @property
@@ -91,15 +92,19 @@ class Native:
         self.folder = folder
 
     def build(
-        self, source: Path, subject: Subject | None = None, flags: Sequence[str] = ()
+        self,
+        source: Path,
+        subject: Subject | None = None,
+        flags: Sequence[str] = (),
+        link: Sequence[str] = (),
     ) -> Path:
         """An executable of `source`; a subject that is not preloaded is linked into it."""
-        link = self._link_flags(subject)
-        return self._compile(source, [*flags], [*link, "-ldl"], suffix="")
+        linked = [*self._link_flags(subject), *link, "-ldl"]
+        return self._compile(source, [*flags], linked, suffix="")
 
-    def plugin(self, source: Path, flags: Sequence[str] = ()) -> Path:
+    def plugin(self, source: Path, flags: Sequence[str] = (), link: Sequence[str] = ()) -> Path:
         """A shared object of `source`."""
-        return self._compile(source, ["-shared", "-fPIC", *flags], [], suffix=".so")
+        return self._compile(source, ["-shared", "-fPIC", *flags], link, suffix=".so")
 
     def run(
         self,
@@ -141,7 +146,7 @@ class Native:
             return []
         if subject.name == "linked":
             return [str(subject.library), f"-Wl,-rpath,{subject.library.parent}"]
-        static = ["-static"] if subject.name == "static" else []
+        static = [f"-{subject.name}"] if subject.name.startswith("static") else []
         return [*static, str(subject.library)]
 
     def _compile(
@@ -215,6 +220,7 @@ def make_subject(name: str, request: pytest.FixtureRequest) -> Subject:
         "linked": "library",
         "debug": "debug_library",
         "static": "static_library",
+        "static-pie": "static_library",
         "archive": "static_library",
     }
     if name == "glibc":

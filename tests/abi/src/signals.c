@@ -183,7 +183,7 @@ static void *slow_calls(void *argument) {
     return NULL;
 }
 
-OURS(handler_forks_and_child_returns) {
+OURS(C30_handler_forks_and_child_returns) {
     handle(SIGUSR1, fork_and_return);
     enum { THREADS = 3, FORKS = 60 };
     pthread_t threads[THREADS];
