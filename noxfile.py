@@ -63,9 +63,19 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    folders = [f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "misuse", "stress")]
+    folders = [
+        f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "compat", "misuse", "stress")
+    ]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
+
+
+@nox.session(default=False)
+def compat(session: nox.Session) -> None:
+    """Run the tests of the compatibility rows and write docs/compat.md from how they ended."""
+    need(session, "test")
+    liballoc(session, "build")
+    python(session, "-m", "tests.compat.table")
 
 
 @nox.session(name="preload-smoke")
