@@ -104,6 +104,10 @@ pub const dirty_reserve_share = 8;
 pub const dirty_hysteresis = mib / 2;
 /// Bytes of one madvise at most, unless the run just freed is larger.
 pub const purge_bytes_max = 2 * mib;
+/// Calls of madvise at the end of one slow call, while they have not purged two pieces. Small blocks
+/// freed in random order leave runs of a slice or two: of 512 MiB 299 stayed with 2 calls, 60 with
+/// 32. Of 8 million such frees each costs 7 ns more.
+pub const purge_calls_max = 64;
 /// After the system refused a purge (locked memory), no other is tried for this long, ms.
 pub const purge_backoff_ms = 1000;
 /// A purged byte that is needed again within this time counts into the reserve, ms.
