@@ -61,7 +61,8 @@ static UNUSED_FUNCTION struct churn_block *churn_resize(struct churn_block *bloc
     unsigned char first = (unsigned char)block->mark;
     block = (struct churn_block *)realloc(block, size);
     CHECK(block != NULL, "realloc to %zu refused", size);
-    if (size >= before) CHECK(block->size == before && (unsigned char)block->mark == first, "moved");
+    int is_whole = block->size == before && (unsigned char)block->mark == first;
+    CHECK(size < sizeof *block || is_whole, "a block of %zu lost its beginning", before);
     churn_write(block, size, next_random(random));
     return block;
 }

@@ -6,7 +6,7 @@
  * above:CALL:INDEX:LIMIT:NUMBER   the same, when the argument of that index is above the limit
  * kill:CALL                   the call ends the process with SIGSYS
  *
- * Exit status 77 and one line when the machine refuses the filter, 2 for a rule it does not know. */
+ * Exit status 77 and one line when the machine refuses the filter, 2 for an unknown rule. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -63,7 +63,8 @@ static void add(struct filter *filter, const char *rule) {
     if (strcmp(kind, "kill") == 0) {
         filter_call(filter, number, SECCOMP_RET_KILL_PROCESS);
     } else if (strcmp(kind, "errno") == 0) {
-        filter_call(filter, number, SECCOMP_RET_ERRNO | (uint32_t)value_of(strtok(NULL, ":"), rule));
+        uint32_t error = (uint32_t)value_of(strtok(NULL, ":"), rule);
+        filter_call(filter, number, SECCOMP_RET_ERRNO | error);
     } else {
         unsigned argument = (unsigned)value_of(strtok(NULL, ":"), rule);
         unsigned long limit = value_of(strtok(NULL, ":"), rule);

@@ -26,7 +26,8 @@ struct filter {
 
 static UNUSED_HERE void filter_emit(struct filter *filter, unsigned code, uint32_t k, unsigned yes,
                                     unsigned no) {
-    filter->code[filter->count++] = (struct sock_filter){(uint16_t)code, (uint8_t)yes, (uint8_t)no, k};
+    struct sock_filter instruction = {(uint16_t)code, (uint8_t)yes, (uint8_t)no, k};
+    filter->code[filter->count++] = instruction;
 }
 
 static UNUSED_HERE void filter_load(struct filter *filter, size_t offset) {

@@ -3,7 +3,8 @@
  *     footprint frees_all MIB SIZES ORDER
  *
  * SIZES: a number of bytes, or `log` (log-uniform, 16 bytes to 1 MiB), `small` (to 1 KiB). ORDER of
- * the frees: forward, backward, random. Prints what was resident: at the start, full, at the end. */
+ * the frees: forward, backward, random. Prints what was resident: at the start, when full, in the
+ * end. */
 #include <sys/mman.h>
 
 #include "churn.h"
