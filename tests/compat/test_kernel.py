@@ -26,6 +26,7 @@ SOURCES = Path(__file__).resolve().parent / "src"
 KERNEL = SOURCES / "kernel.c"
 GIB = 1 << 30
 NOBODY = 65534
+HUGE_PAGE_KIB = 2048
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 
 Limit = tuple[int, int]
@@ -192,7 +193,8 @@ def test_C48_huge_pages_keep_the_footprint(native: Native, release: Subject, mod
     without, with_them = footprint(native, release, "never"), footprint(native, release, mode)
     print(f"never {without}, {mode} {with_them}")
     for low, high in zip(without, with_them, strict=True):
-        assert high <= low * 1.10
+        # Of a heap that held 220 MiB; where little is left a huge page or two are more than 10 %.
+        assert high <= low * 1.10 + 2 * HUGE_PAGE_KIB
 
 
 @pytest.mark.parametrize("subject_name", ["release", "debug"])
