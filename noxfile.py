@@ -70,6 +70,14 @@ def tests(session: nox.Session) -> None:
     python(session, "-m", "pytest", *coverage, *folders)
 
 
+@nox.session(default=False)
+def compat(session: nox.Session) -> None:
+    """Run the tests of the compatibility rows and write docs/compat.md from how they ended."""
+    need(session, "test")
+    liballoc(session, "build")
+    python(session, "-m", "tests.compat.table")
+
+
 @nox.session(name="preload-smoke")
 def preload_smoke(session: nox.Session) -> None:
     """Run real programs with and without the library; `-- --no-skip` fails where one is missing."""

@@ -102,12 +102,14 @@ pub fn noteReuse(length: u32) void {
     swing_seen = true;
 }
 
-/// Purges by plan, in at most two system calls. Called without the lock. False: nothing to purge
-/// or the system refused.
+/// Purges by plan: two pieces, or in more calls what makes up two pieces where runs are short. By
+/// age it is never urgent: two calls.
+/// Called without the lock. False: nothing to purge or the system refused.
 pub noinline fn run(work: Plan, holder: u32) bool {
-    var left = work.slices;
+    var left = @min(work.slices, work.piece *| 2);
     var done = false;
-    for (0..2) |_| {
+    const calls_max: usize = if (work.aged) 2 else t.purge_calls_max;
+    for (0..calls_max) |_| {
         if (left == 0) break;
         const purged = purgeOne(@min(left, work.piece), work.aged, holder) orelse break;
         left -|= purged;

@@ -1,0 +1,90 @@
+/* What is left resident when a program has freed everything and makes no further call.
+ *
+ *     footprint frees_all MIB SIZES ORDER
+ *
+ * SIZES: a number of bytes, or `log` (log-uniform, 16 bytes to 1 MiB), `small` (to 1 KiB). ORDER of
+ * the frees: forward, backward, random. Prints what was resident: at the start, when full, in the
+ * end. */
+#include <sys/mman.h>
+
+#include "churn.h"
+
+struct table {
+    void **blocks;
+    size_t count;
+};
+
+/* The table lies in a mapping of its own, which is gone before the last look. */
+static struct table allocate(size_t total, const char *sizes) {
+    size_t fixed = strtoul(sizes, NULL, 10);
+    size_t size_max = strcmp(sizes, "small") == 0 ? KIB : MIB;
+    size_t least = fixed != 0 ? fixed : 100, held = 0;
+    struct table table = {NULL, 0};
+    uint64_t random = 66;
+    table.blocks = (void **)mmap(NULL, total / least * sizeof(void *), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(table.blocks != MAP_FAILED, "the table");
+    while (held < total && table.count < total / least) {
+        size_t size = fixed != 0 ? fixed : churn_size(&random, size_max);
+        void *block = malloc(size);
+        CHECK(block != NULL, "%zu bytes, %zu MiB held", size, held / MIB);
+        table.blocks[table.count++] = memset(block, 1, size);
+        held += size;
+    }
+    return table;
+}
+
+static void reorder(struct table table, const char *order) {
+    uint64_t random = 6;
+    for (size_t i = 0; i < table.count; i++) {
+        size_t other = i;
+        if (strcmp(order, "random") == 0) other = i + next_random(&random) % (table.count - i);
+        if (strcmp(order, "backward") == 0 && i < table.count / 2) other = table.count - 1 - i;
+        void *block = table.blocks[i];
+        table.blocks[i] = table.blocks[other];
+        table.blocks[other] = block;
+    }
+}
+
+CASE(frees_all) {
+    CHECK(case_argc == 3, "%d arguments", case_argc);
+    size_t total = strtoul(case_argv[0], NULL, 10) * MIB;
+    free(malloc(1));
+    size_t start = process_size().resident;
+    struct table table = allocate(total, case_argv[1]);
+    reorder(table, case_argv[2]);
+    size_t full = process_size().resident;
+    for (size_t i = 0; i < table.count; i++) free(table.blocks[i]);
+    munmap(table.blocks, total / (strtoul(case_argv[1], NULL, 10) ?: 100) * sizeof(void *));
+    printf("%zu %zu %zu\n", start, full, process_size().resident);
+}
+
+/* Random replacement with `argument 0` MiB live all the time, `argument 1` thousand times, sizes
+ * log-uniform to `argument 2` bytes; 0: the distribution changes every 10,000. Prints the most
+ * that was resident, KiB. */
+CASE(churns_live) {
+    enum { MOST = 1 << 20 };
+    static struct { void *block; size_t size; } slots[MOST];
+    CHECK(case_argc == 3, "%d arguments", case_argc);
+    size_t live = strtoul(case_argv[0], NULL, 10) * MIB, held = 0, count = 0, peak = 0;
+    size_t rounds = strtoul(case_argv[1], NULL, 10) * 1000;
+    size_t size_max = strtoul(case_argv[2], NULL, 10);
+    uint64_t random = 67;
+    for (size_t i = 0; i < rounds; i++) {
+        size_t size = churn_size(&random, size_max ? size_max : (size_t)256 << i / 10000 % 6);
+        while (held + size > live) {
+            size_t victim = next_random(&random) % count;
+            free(slots[victim].block);
+            held -= slots[victim].size;
+            slots[victim] = slots[--count];
+        }
+        CHECK(count < MOST, "%zu blocks", count);
+        slots[count].block = memset(malloc(size), 1, size);
+        slots[count++].size = size;
+        held += size;
+        if (i % 1000 != 0) continue;
+        size_t now = process_size().resident;
+        if (now > peak) peak = now;
+    }
+    printf("%zu\n", peak / KIB);
+}
