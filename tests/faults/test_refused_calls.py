@@ -95,6 +95,17 @@ def test_a_sandbox_without_the_call(
     assert each.refused > 0
 
 
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_moves_that_are_not_allowed_cost_no_address_space(
+    supervisor: Supervisor, mixed: Path, error: str
+) -> None:
+    # realloc then copies; the place it had reserved for the move must go back each time.
+    refusal = Refusal("mremap", error, nth=1, onwards=True)
+    each = supervisor.run(refusal, [mixed, "moves", SEED, "once"])
+    judge_recovered(each)
+    assert each.refused > 10
+
+
 def test_refused_advice_is_not_asked_for_again_and_again(
     supervisor: Supervisor, mixed: Path
 ) -> None:

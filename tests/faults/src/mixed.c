@@ -258,3 +258,26 @@ CASE(threads) {
     for (int i = 0; i < THREADS; i++) checksum ^= workers[i].checksum;
     finish(checksum, in_use, resident);
 }
+
+/* Grows a block with a mapping of its own again and again. Pages may not be moved, but neither may
+ * each attempt cost address space for good. */
+CASE(moves) {
+    enum { ROUNDS = 8 };
+    uint64_t seed = start();
+    free(malloc(33 * MIB));
+    size_t mapped = process_size().mapped;
+    for (int round = 0; round < ROUNDS; round++) {
+        unsigned char *block = NULL;
+        for (size_t size = 33 * MIB; size < 210 * MIB; size = size * 5 / 2) {
+            unsigned char *grown = (unsigned char *)realloc(block, size);
+            CHECK(grown != NULL, "%zu bytes in round %d", size, round);
+            CHECK(block == NULL || grown[4096] == round, "%zu bytes in round %d", size, round);
+            block = grown;
+            block[4096] = (unsigned char)round;
+        }
+        free(block);
+    }
+    size_t now = process_size().mapped;
+    CHECK(now < mapped + GIB / 4, "%zu MiB mapped, %zu at the start", now >> 20, mapped >> 20);
+    finish(seed, mallinfo2().uordblks, process_size().resident);
+}
