@@ -23,13 +23,16 @@ SECONDS_PER_FORK = 2.0
 
 
 @pytest.mark.parametrize("name", ["release", "glibc"])
-@pytest.mark.parametrize("case", ["storm", "atfork", "killed", "first_calls"])
+@pytest.mark.parametrize("case", ["C23_storm", "C25_atfork", "C23_killed", "C24_first_calls"])
 def test_forks(native: Native, request: pytest.FixtureRequest, name: str, case: str) -> None:
     subject = request.getfixturevalue(name)
     # glibc proves that the program is right; a few forks do that.
     forks = FORKS if subject.is_liballoc else 60
     command = [native.build(SOURCE), case, SEED, "4", "2", str(forks)]
-    env = {**subject_environment(subject), **({"FORK_HANDLERS": "1"} if case == "atfork" else {})}
+    env = {
+        **subject_environment(subject),
+        **({"FORK_HANDLERS": "1"} if case == "C25_atfork" else {}),
+    }
     words = " ".join(map(str, command))
     note = f"repeat with: LD_PRELOAD={subject.library or ''} {words}"
     guard = max(240.0, forks * SECONDS_PER_FORK)

@@ -27,7 +27,7 @@ GUARD = 3000.0 if LONG else 240.0
 @pytest.mark.parametrize("seed", SEEDS if LONG else SEEDS[:1])
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("case", COUNTS)
-def test_handler(native: Native, release: Subject, case: str, threads: int, seed: str) -> None:
+def test_C30_handler(native: Native, release: Subject, case: str, threads: int, seed: str) -> None:
     count = COUNTS[case] * (50 if LONG else 1)
     command = [native.build(SOURCES / "handlers.c"), case, seed, str(threads), str(count)]
     env = subject_environment(release)
@@ -50,7 +50,7 @@ STRIDES = {
 
 
 @pytest.mark.parametrize("case", STRIDES)
-def test_fork_at_every_instruction(native: Native, release: Subject, case: str) -> None:
+def test_C30_fork_at_every_instruction(native: Native, release: Subject, case: str) -> None:
     program = native.build(SOURCES / "stopped.c")
     env = {**subject_environment(release), "ALLOC_CONF": "thp:never"}
     stride = STRIDES[case][LONG]

@@ -53,7 +53,7 @@ def test_mappings(case: Case, name: str, native: Native, request: pytest.Fixture
 
 @pytest.mark.parametrize("limit", [24, 32, 48, 64, 100, 160, 320, 512, 8192])
 @pytest.mark.parametrize("case", ["one_thread", "threads"])
-def test_address_space(release: Subject, mixed: Path, case: str, limit: int) -> None:
+def test_C41_address_space(release: Subject, mixed: Path, case: str, limit: int) -> None:
     command = limited("v", limit * MIB, mixed, case, SEED, "for-ever")
     outcome = run_watched(command, env=subject_environment(release), note=f"seed {SEED}")
     assert outcome.status in {0, OUT_OF_MEMORY}, outcome.ending
@@ -64,7 +64,7 @@ def test_address_space(release: Subject, mixed: Path, case: str, limit: int) -> 
 
 
 @pytest.mark.parametrize("limit", [512, 8192])
-def test_programs_in_a_small_address_space(release: Subject, limit: int) -> None:
+def test_C43_programs_in_a_small_address_space(release: Subject, limit: int) -> None:
     # C43: what a login shell or a batch system sets.
     script = "import json; print(len(json.dumps([str(n) for n in range(200000)])))"
     for command in (["ls", "-l", "/usr/include"], [sys.executable, "-I", "-c", script]):
@@ -102,7 +102,7 @@ def run_in_cgroup(
     return run_watched(words, env=env)
 
 
-def test_cgroup_limit(release: Subject, mixed: Path, memory_cgroup: tuple[Path, Path]) -> None:
+def test_C41_cgroup_limit(release: Subject, mixed: Path, memory_cgroup: tuple[Path, Path]) -> None:
     # The kernel kills rather than refuses. What is freed must be given back in time: each round
     # takes and frees far more than the limit, of which little is live at a time.
     env = subject_environment(release)

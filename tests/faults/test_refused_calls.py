@@ -51,14 +51,14 @@ def judge_recovered(each: Supervised) -> None:
 
 
 @pytest.mark.parametrize(("call", "error"), FIRST_PAIRS)
-def test_one_refusal(supervisor: Supervisor, mixed: Path, call: str, error: str) -> None:
+def test_C41_one_refusal(supervisor: Supervisor, mixed: Path, call: str, error: str) -> None:
     command = [mixed, "one_thread", SEED, "once"]
     runs = sweep(lambda each: supervisor.run(each, command), Refusal(call, error), judge_recovered)
     assert runs > 4
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_one_refusal_among_threads(supervisor: Supervisor, mixed: Path, call: str) -> None:
+def test_C41_one_refusal_among_threads(supervisor: Supervisor, mixed: Path, call: str) -> None:
     command = [mixed, "threads", SEED, "once"]
     refusal = Refusal(call, ERRORS[call][0])
     assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 2
@@ -76,7 +76,7 @@ def judge_ended(each: Supervised) -> None:
 
 @pytest.mark.parametrize("case", ["one_thread", "threads"])
 @pytest.mark.parametrize(("call", "error"), FIRST_PAIRS)
-def test_refused_for_ever(
+def test_C41_refused_for_ever(
     supervisor: Supervisor, mixed: Path, case: str, call: str, error: str
 ) -> None:
     command = [mixed, case, SEED, "for-ever"]
@@ -85,7 +85,7 @@ def test_refused_for_ever(
 
 
 @pytest.mark.parametrize(("call", "error"), [p for p in PAIRS if p[0] in {"madvise", "mremap"}])
-def test_a_sandbox_without_the_call(
+def test_C49_a_sandbox_without_the_call(
     supervisor: Supervisor, mixed: Path, call: str, error: str
 ) -> None:
     # Advice and moving pages are never needed: a program does not notice that they are missing.
@@ -96,7 +96,7 @@ def test_a_sandbox_without_the_call(
 
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
-def test_moves_that_are_not_allowed_cost_no_address_space(
+def test_C49_moves_that_are_not_allowed_cost_no_address_space(
     supervisor: Supervisor, mixed: Path, error: str
 ) -> None:
     # realloc then copies; the place it had reserved for the move must go back each time.
@@ -106,7 +106,7 @@ def test_moves_that_are_not_allowed_cost_no_address_space(
     assert each.refused > 10
 
 
-def test_refused_advice_is_not_asked_for_again_and_again(
+def test_C51_refused_advice_is_not_asked_for_again_and_again(
     supervisor: Supervisor, mixed: Path
 ) -> None:
     # C51: madvise answers EAGAIN under memory pressure; to insist is to spin.
@@ -119,7 +119,9 @@ def test_refused_advice_is_not_asked_for_again_and_again(
 
 
 @pytest.mark.parametrize("size", [1 << 40, 1 << 34, 1 << 30, 1 << 26, 1 << 23])
-def test_reservations_above_a_size_refused(supervisor: Supervisor, mixed: Path, size: int) -> None:
+def test_C42_reservations_above_a_size_refused(
+    supervisor: Supervisor, mixed: Path, size: int
+) -> None:
     # C42: strict overcommit, or a sandbox that counts address space.
     refusal = Refusal("mmap", "ENOMEM", nth=1, onwards=True, reservations=size)
     for case in ("one_thread", "threads"):
@@ -128,13 +130,13 @@ def test_reservations_above_a_size_refused(supervisor: Supervisor, mixed: Path, 
         assert each.refused > 0 or size > 1 << 36, each.ending
 
 
-def test_every_reservation_refused(supervisor: Supervisor, mixed: Path) -> None:
+def test_C42_every_reservation_refused(supervisor: Supervisor, mixed: Path) -> None:
     refusal = Refusal("mmap", "ENOMEM", nth=1, onwards=True, reservations=1)
     judge_ended(supervisor.run(refusal, [mixed, "one_thread", SEED, "for-ever"]))
 
 
 @pytest.mark.parametrize("call", ["mmap", "munmap", "mprotect"])
-def test_refusals_to_libc_and_the_loader_too(
+def test_C41_refusals_to_libc_and_the_loader_too(
     supervisor: Supervisor, mixed: Path, call: str
 ) -> None:
     # The loader gives up (status 127), leaves the library out, or all is well. It crashes itself
@@ -206,7 +208,7 @@ def run_program(supervisor: Supervisor, program: Program, refusal: Refusal) -> S
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
-def test_programs(supervisor: Supervisor, program: Program, call: str) -> None:
+def test_C41_programs(supervisor: Supervisor, program: Program, call: str) -> None:
     if shutil.which(program.command[0]) is None:
         pytest.skip(f"{program.command[0]} is not installed")
     whole = run_program(supervisor, program, Refusal(call, "ENOMEM"))

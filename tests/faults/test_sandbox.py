@@ -22,25 +22,27 @@ def run(native: Native, subject: Subject, case: str) -> Outcome:
     return outcome
 
 
-def test_only_memory_calls_and_futex(native: Native, release: Subject) -> None:
+def test_C49_only_memory_calls_and_futex(native: Native, release: Subject) -> None:
     outcome = run(native, release, "only_memory_calls_and_futex")
     assert outcome.status == 0, outcome.ending
 
 
-def test_the_filter_bites(native: Native, release: Subject) -> None:
+def test_C49_the_filter_bites(native: Native, release: Subject) -> None:
     outcome = run(native, release, "without_mprotect_it_is_killed")
     assert outcome.status == -signal.SIGSYS, outcome.ending
 
 
 @pytest.mark.parametrize("name", ["release", "glibc"])
-def test_no_descriptor_is_kept(native: Native, request: pytest.FixtureRequest, name: str) -> None:
+def test_C50_no_descriptor_is_kept(
+    native: Native, request: pytest.FixtureRequest, name: str
+) -> None:
     outcome = run(native, request.getfixturevalue(name), "no_descriptor_is_kept")
     assert outcome.status == 0, outcome.ending
 
 
 @pytest.mark.parametrize("error", ["ENOENT", "EPERM"])
 @pytest.mark.parametrize("call", ["open", "openat"])
-def test_no_file_can_be_opened(
+def test_C50_no_file_can_be_opened(
     native: Native, supervisor: Supervisor, call: str, error: str
 ) -> None:
     # No /proc, no /sys, no /etc: the library's own attempts all fail, under a limit too.

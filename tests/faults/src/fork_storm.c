@@ -2,12 +2,12 @@
  *
  *   fork_storm CASE SEED ALLOCATORS FORKERS FORKS
  *
- * storm          a child allocates, frees the parent's blocks, has threads, execs, exits, forks
- * atfork         the same, with fork handlers that allocate, registered before and after the first
+ * C23_storm      a child allocates, frees the parent's blocks, has threads, execs, exits, forks
+ * C25_atfork     the same, with fork handlers that allocate, registered before and after the first
  *                malloc of the program's threads
- * killed         children are killed by SIGKILL in the middle of their work, while they write
+ * C23_killed     children are killed by SIGKILL in the middle of their work, while they write
  *                into a pipe that all share; the parent reads it and goes on
- * first_calls    threads make their very first call while others fork; the child calls too
+ * C24_first_calls threads make their very first call while others fork; the child calls too
  *
  * Prints the number of forks. A child that hangs hangs the program: the caller's watchdog tells. */
 #include <signal.h>
@@ -185,7 +185,7 @@ static void fork_and_allocate(void) {
     print_forks();
 }
 
-CASE(storm) {
+CASE(C23_storm) {
     start();
     fork_and_allocate();
 }
@@ -217,7 +217,7 @@ static void __attribute__((constructor)) register_early(void) {
     if (getenv("FORK_HANDLERS") != NULL) pthread_atfork(before_0, after_0, after_0);
 }
 
-CASE(atfork) {
+CASE(C25_atfork) {
     start();
     CHECK(getenv("FORK_HANDLERS") != NULL, "FORK_HANDLERS must be set");
     free(malloc(100));
@@ -275,7 +275,7 @@ static void *kill_children(void *argument) {
     return NULL;
 }
 
-CASE(killed) {
+CASE(C23_killed) {
     start();
     CHECK(pipe(records) == 0, "pipe");
     pthread_t reader;
@@ -322,7 +322,7 @@ static void race_once(size_t turn) {
     pthread_barrier_destroy(&barrier);
 }
 
-CASE(first_calls) {
+CASE(C24_first_calls) {
     start();
     for (int turn = 0; turn < forks_wanted; turn += forkers) {
         pid_t child = fork();

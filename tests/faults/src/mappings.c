@@ -103,11 +103,11 @@ static void used_up(int warm) {
           now.resident >> 10, size.resident >> 10);
 }
 
-OURS(used_up_from_the_start) { used_up(0); }
-OURS(used_up_later) { used_up(1); }
+OURS(C41_used_up_from_the_start) { used_up(0); }
+OURS(C41_used_up_later) { used_up(1); }
 
 /* realloc grows many blocks into mappings of their own: when those run out it goes on otherwise. */
-CASE(used_up_by_the_blocks_themselves) {
+CASE(C44_used_up_by_the_blocks_themselves) {
     enum { BLOCKS = 2500, LEFT = 1500 };
     static unsigned char *blocks[BLOCKS];
     use_up_mappings();
@@ -139,7 +139,7 @@ CASE(used_up_by_the_blocks_themselves) {
 }
 
 /* C44: a large sparse heap with holes leaves the process most of its mappings. */
-OURS(sparse_heap_needs_few_mappings) {
+OURS(C44_sparse_heap_needs_few_mappings) {
     enum { BLOCKS = 40000 };
     static void *blocks[BLOCKS];
     uint64_t state = 77;
@@ -165,7 +165,7 @@ OURS(sparse_heap_needs_few_mappings) {
 
 /* C45: what is mapped from now on is locked, and little may be locked. The heap was reserved
  * before and goes on; new mappings are refused, which is an ENOMEM like any other. */
-CASE(future_memory_is_locked) {
+CASE(C45_future_memory_is_locked) {
     struct tally before = {0, 0}, during = {0, 0}, after = {0, 0};
     if (geteuid() == 0) CHECK(setgid(65534) == 0 && setuid(65534) == 0, "setuid");
     traffic(1, &before);
