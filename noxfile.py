@@ -63,9 +63,8 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    folders = [
-        f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "compat", "misuse", "stress")
-    ]
+    suites = ("unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults")
+    folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
 

@@ -76,11 +76,13 @@ pub fn purge(address: [*]u8, length: usize) bool {
     return !refused() and linux.purge(address, length);
 }
 
-pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) bool {
-    if (refused() or !linux.moveTo(address, length, length_new, target)) return false;
+pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) linux.Moved {
+    if (refused()) return .unknown;
+    const moved = linux.moveTo(address, length, length_new, target);
+    if (moved != .done) return moved;
     // What lay at the target (a part of a reservation that was counted) is replaced.
     account(-@as(i64, @intCast(length)));
-    return true;
+    return .done;
 }
 
 pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {

@@ -331,11 +331,13 @@ fn move(address: usize, length_new: usize, holder: u32) ?usize {
     };
     const block = unregister(address, holder) orelse return null;
     const length = block.length.raw;
-    if (!os.memory.moveTo(@ptrFromInt(address), length, length_new, target)) {
+    const moved = os.memory.moveTo(@ptrFromInt(address), length, length_new, target);
+    if (moved != .done) {
         reinsert(block, holder);
         // A failed move may have unmapped what it would have replaced, and somebody else may be
         // there by now: only the rest is surely ours.
-        if (room > length_new) _ = os.memory.unmap(target + length_new, room - length_new);
+        const lost = if (moved == .untouched) 0 else length_new;
+        if (room > lost) _ = os.memory.unmap(target + lost, room - lost);
         return null;
     }
     const place = @intFromPtr(target);
