@@ -4,6 +4,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const base = @import("base");
+const build_options = @import("build_options");
 const host = @import("host.zig");
 
 const at_phdr = 3;
@@ -13,10 +14,11 @@ const at_base = 7;
 const at_secure = 23;
 
 /// Bytes of a page of the operating system. Written once by `init`, read by all.
-pub var page_size: usize = 4096;
+pub var page_size: usize = build_options.page_size orelse 4096;
 
 /// Call before the first use of `page_size` other than as 4096.
 pub fn init() void {
+    if (build_options.page_size != null) return;
     if (auxiliary(at_pagesz)) |size| page_size = size;
 }
 
@@ -138,6 +140,12 @@ fn statm(column: usize) u64 {
     var columns = std.mem.tokenizeScalar(u8, bytes, ' ');
     for (0..column) |_| _ = columns.next();
     return base.text.parseSize(columns.next() orelse return 0) orelse 0;
+}
+
+/// Whether anything is mapped at this page.
+pub fn isMapped(page: [*]u8) bool {
+    var present: [1]u8 = undefined;
+    return linux.errno(linux.mincore(page, page_size, &present)) == .SUCCESS;
 }
 
 /// Resident bytes within a range, counted by the kernel.
