@@ -63,7 +63,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    folders = [f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "misuse", "stress")]
+    folders = [
+        f"tests/{name}" for name in ("unit", "elf", "programs", "abi", "misuse", "stress", "compat")
+    ]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
 
@@ -103,3 +105,20 @@ def hotpath(session: nox.Session) -> None:
     need(session, "harness")
     liballoc(session, "build")
     liballoc(session, "hotpath", *session.posargs)
+
+
+@nox.session(default=False)
+def cross(session: nox.Session) -> None:
+    """Run tests on aarch64 and riscv64 under qemu-user; `-- --long` for all programs and pages."""
+    need(session, "test")
+    liballoc(session, "build", "--all")
+    liballoc(session, "build", "--test", "--page-size", "65536")
+    python(session, "-m", "pytest", "tests/cross", *session.posargs)
+
+
+@nox.session(default=False)
+def valgrind(session: nox.Session) -> None:
+    """Programs with the library under Valgrind and the sanitizers; arguments go to pytest."""
+    need(session, "test")
+    liballoc(session, "build")
+    python(session, "-m", "pytest", "tests/checkers", *session.posargs)
