@@ -22,7 +22,11 @@ comptime {
 comptime {
     if (build_options.shared) {
         @export(&abi.startup.asanOptions, .{ .name = "__asan_default_options", .linkage = .weak });
-        @export(&detect_first, .{ .name = "liballoc_detect", .section = ".init_array", .visibility = .hidden });
+        @export(&detect_first, .{
+            .name = "liballoc_detect",
+            .section = ".init_array",
+            .visibility = .hidden,
+        });
     }
 }
 

@@ -29,7 +29,7 @@ def run(native: Native, library: Path, kind: str, source: str, case: str) -> Out
 
 @pytest.mark.parametrize("source", ["errors.c", "operators.cpp"])
 @pytest.mark.parametrize("kind", SANITIZERS)
-def test_C19_clean_with_one_line(native: Native, library: Path, kind: str, source: str) -> None:  # noqa: N802
+def test_C19_clean_with_one_line(native: Native, library: Path, kind: str, source: str) -> None:
     outcome = run(native, library, kind, source, "clean")
     lines = outcome.stderr.splitlines()
     assert (outcome.status, lines) == (0, [LINE.format(SANITIZERS[kind])]), outcome.ending
@@ -47,7 +47,7 @@ def test_C19_clean_with_one_line(native: Native, library: Path, kind: str, sourc
         ("thread", "use_after_free", "heap-use-after-free"),
     ],
 )
-def test_C19_the_sanitizer_sees_its_own_heap(  # noqa: N802
+def test_C19_the_sanitizer_sees_its_own_heap(
     native: Native, library: Path, kind: str, case: str, report: str
 ) -> None:
     outcome = run(native, library, kind, "errors.c", case)
@@ -56,7 +56,7 @@ def test_C19_the_sanitizer_sees_its_own_heap(  # noqa: N802
     assert outcome.stderr.startswith(LINE.format(SANITIZERS[kind]))
 
 
-def test_C19_linked_beside_asan(native: Native, library: Path) -> None:  # noqa: N802
+def test_C19_linked_beside_asan(native: Native, library: Path) -> None:
     # libasan comes first then, and alloc.h's functions hand out its blocks.
     link = ["-fsanitize=address", str(library), f"-Wl,-rpath,{library.parent}"]
     program = native.build(SOURCES / "errors.c", flags=link)

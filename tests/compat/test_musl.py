@@ -37,28 +37,26 @@ def check(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_C57_preloaded(musl: Musl, preloaded: Subject, case: str) -> None:  # noqa: N802
+def test_C57_preloaded(musl: Musl, preloaded: Subject, case: str) -> None:
     program = musl.build(SOURCE)
     assert b"ld-musl" in program.read_bytes()
     check(musl.run(program, case, subject=preloaded))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_C57_static(musl: Musl, static_library: Path, case: str) -> None:  # noqa: N802
+def test_C57_static(musl: Musl, static_library: Path, case: str) -> None:
     program = musl.build(SOURCE, Subject("static", static_library))
     assert b"ld-musl" not in program.read_bytes()
     check(musl.run(program, case))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_C57_archive_in_a_dynamic_program(  # noqa: N802
-    musl: Musl, static_library: Path, case: str
-) -> None:
+def test_C57_archive_in_a_dynamic_program(musl: Musl, static_library: Path, case: str) -> None:
     check(musl.run(musl.build(SOURCE, Subject("archive", static_library)), case))
 
 
 @pytest.mark.parametrize("file", ["library", "debug_library"])
-def test_C57_dlopen_is_refused_cleanly(  # noqa: N802
+def test_C57_dlopen_is_refused_cleanly(
     musl: Musl, file: str, request: pytest.FixtureRequest
 ) -> None:
     # musl keeps no room for initial-exec TLS of libraries that come late, not for a word of it.
@@ -68,13 +66,13 @@ def test_C57_dlopen_is_refused_cleanly(  # noqa: N802
     assert "initial-exec TLS resolves to dynamic definition" in outcome.stderr
 
 
-def test_C57_dlopen_of_what_was_preloaded(musl: Musl, preloaded: Subject) -> None:  # noqa: N802
+def test_C57_dlopen_of_what_was_preloaded(musl: Musl, preloaded: Subject) -> None:
     path = preloaded.library
     assert path is not None
     check(musl.run(musl.build(SOURCE), "by_dlopen", path, subject=preloaded))
 
 
-def test_C57_musl_runs_on_its_own(musl: Musl) -> None:  # noqa: N802
+def test_C57_musl_runs_on_its_own(musl: Musl) -> None:
     # The proof of the cases themselves.
     for case in CASES:
         check(musl.run(musl.build(SOURCE), case))

@@ -82,9 +82,7 @@ NAMES = [f"{m.architecture}-{name}-{page >> 10}k-{case.id}" for m, name, page, c
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
-def test_C46_C47_case(  # noqa: N802
-    row: tuple[Machine, str, int, Case], request: pytest.FixtureRequest
-) -> None:
+def test_C46_C47_case(row: tuple[Machine, str, int, Case], request: pytest.FixtureRequest) -> None:
     machine, name, page, case = row
     if not request.config.getoption("--long") and not is_short(*row):
         pytest.skip("only with --long")

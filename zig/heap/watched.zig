@@ -116,7 +116,9 @@ pub noinline fn free(address: usize, function: []const u8) bool {
     // Valgrind first, also for what is no live block: its report has the stacks.
     if (is_live or checker.current() == .valgrind) checker.takeBack(address, header.size);
     if (!is_live) {
-        if (checker.current() == .asan) os.report.misuse(function, address, reason(address, header));
+        if (checker.current() == .asan) {
+            os.report.misuse(function, address, reason(address, header));
+        }
         return true;
     }
     // The emergency buffer starts over when all its blocks are free: none of them may linger.

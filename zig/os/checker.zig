@@ -165,8 +165,7 @@ fn isShadowMapped(address: usize) bool {
     var offset: usize = 0;
     host.asanShadow().?(&scale, &offset);
     const shadow = (address >> @intCast(scale)) +% offset;
-    const page: [*]u8 = @ptrFromInt(shadow & ~(machine.page_size - 1));
-    if (machine.isMapped(page)) shadow_mapped.store(true, .monotonic);
+    if (machine.isMapped(shadow)) shadow_mapped.store(true, .monotonic);
     return shadow_mapped.load(.monotonic);
 }
 

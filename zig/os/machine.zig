@@ -142,12 +142,6 @@ fn statm(column: usize) u64 {
     return base.text.parseSize(columns.next() orelse return 0) orelse 0;
 }
 
-/// Whether anything is mapped at this page.
-pub fn isMapped(page: [*]u8) bool {
-    var present: [1]u8 = undefined;
-    return linux.errno(linux.mincore(page, page_size, &present)) == .SUCCESS;
-}
-
 /// Resident bytes within a range, counted by the kernel.
 pub fn residentIn(address: [*]u8, length: usize) u64 {
     var present: [4096]u8 = undefined;

@@ -1,4 +1,4 @@
-/* COMPAT C57: programs on musl, where malloc is preloaded, linked statically, or comes by dlopen. */
+/* COMPAT C57: programs on musl, where malloc is preloaded, linked, or comes by dlopen. */
 #include "../../abi/src/check.h"
 
 #include <errno.h>
