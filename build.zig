@@ -36,6 +36,10 @@ const Variant = struct {
     checks: bool,
     verify: bool,
     strip: bool,
+    /// The shared library, which steps aside where the archive works with a sanitizer.
+    shared: bool = false,
+    /// For unit tests; null: the machine's.
+    page_size: ?usize = null,
 };
 
 pub fn build(b: *std.Build) void {
@@ -48,6 +52,7 @@ pub fn build(b: *std.Build) void {
     } });
     const verify = b.option(bool, "verify", "Compile in checks that walk lists") orelse false;
     const keep = b.option(bool, "keep-symbols", "Do not strip the release library") orelse false;
+    const page_size = b.option(usize, "page-size", "Unit tests: as if pages had this size");
     const filters = b.option([]const []const u8, "test-filter", "Only tests with this name");
 
     const release: Variant = .{
@@ -71,6 +76,7 @@ pub fn build(b: *std.Build) void {
     addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
     b.installFile("zig/include/alloc.h", "include/alloc.h");
     addBenchmark(b, target);
+    debug.page_size = page_size;
     addTests(b, debug, filters orelse &.{});
 }
 
@@ -79,10 +85,12 @@ const Steps = struct { shared: *std.Build.Step, archive: *std.Build.Step };
 
 fn addLibraries(b: *std.Build, name: []const u8, variant: Variant, steps: Steps) void {
     inline for (.{ std.lang.LinkMode.dynamic, std.lang.LinkMode.static }) |linkage| {
+        var linked = variant;
+        linked.shared = linkage == .dynamic;
         const library = b.addLibrary(.{
             .linkage = linkage,
             .name = name,
-            .root_module = rootModule(b, variant),
+            .root_module = rootModule(b, linked),
             .version = if (linkage == .dynamic) version else null,
             // The self-hosted backend cannot assemble initial-exec TLS.
             .use_llvm = true,
@@ -124,17 +132,28 @@ fn markNodelete(b: *std.Build, library: *std.Build.Step.Compile, step: *std.Buil
 }
 
 fn rootModule(b: *std.Build, variant: Variant) *std.Build.Module {
-    const modules = layerModules(b, variant);
+    const options_module = optionsModule(b, variant);
+    const modules = layerModules(b, variant, options_module);
     const root = createModule(b, variant, b.path("zig/root.zig"));
+    root.addImport("build_options", options_module);
     for (modules, layers) |module, layer| root.addImport(layer.name, module);
     return root;
 }
 
-fn layerModules(b: *std.Build, variant: Variant) [layers.len]*std.Build.Module {
+fn optionsModule(b: *std.Build, variant: Variant) *std.Build.Module {
     const options = b.addOptions();
     options.addOption(bool, "checks", variant.checks);
     options.addOption(bool, "verify", variant.verify);
-    const options_module = options.createModule();
+    options.addOption(bool, "shared", variant.shared);
+    options.addOption(?usize, "page_size", variant.page_size);
+    return options.createModule();
+}
+
+fn layerModules(
+    b: *std.Build,
+    variant: Variant,
+    options_module: *std.Build.Module,
+) [layers.len]*std.Build.Module {
     var modules: [layers.len]*std.Build.Module = undefined;
     for (layers, &modules, 0..) |layer, *module, index| {
         module.* = createModule(b, variant, rootOf(b, layer.name));
@@ -185,7 +204,7 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
     var tested = variant;
     tested.optimize = .debug;
     tested.verify = true;
-    const modules = layerModules(b, tested);
+    const modules = layerModules(b, tested, optionsModule(b, tested));
     for (modules, layers) |module, layer| {
         const unit = b.addTest(.{
             .name = layer.name,

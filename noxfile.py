@@ -119,3 +119,20 @@ def mutate(session: nox.Session) -> None:
     """Break the library on purpose and demand red tests; `-- NAME ...` for some, `--jobs N`."""
     need(session, "test")
     python(session, "-m", "tests.mutations.mutate", *session.posargs)
+
+
+@nox.session(default=False)
+def cross(session: nox.Session) -> None:
+    """Run tests on aarch64 and riscv64 under qemu-user; `-- --long` for all programs and pages."""
+    need(session, "test")
+    liballoc(session, "build", "--all")
+    liballoc(session, "build", "--test", "--page-size", "65536")
+    python(session, "-m", "pytest", "tests/cross", *session.posargs)
+
+
+@nox.session(default=False)
+def valgrind(session: nox.Session) -> None:
+    """Programs with the library under Valgrind and the sanitizers; arguments go to pytest."""
+    need(session, "test")
+    liballoc(session, "build")
+    python(session, "-m", "pytest", "tests/checkers", *session.posargs)

@@ -102,6 +102,10 @@ class Native:
         linked = [*self._link_flags(subject), *link, "-ldl"]
         return self._compile(source, [*flags], linked, suffix="")
 
+    def compiler(self, *, cxx: bool) -> list[str]:
+        """The compiler's command; another machine has another."""
+        return ["g++" if cxx else "gcc"]
+
     def plugin(self, source: Path, flags: Sequence[str] = (), link: Sequence[str] = ()) -> Path:
         """A shared object of `source`."""
         return self._compile(source, ["-shared", "-fPIC", *flags], link, suffix=".so")
@@ -155,7 +159,7 @@ class Native:
         cxx = source.suffix == ".cpp"
         standard = ["-std=gnu++17", "-fsized-deallocation"] if cxx else ["-std=gnu11"]
         headers = [f"-I{HEADERS}", f"-I{ROOT / 'zig' / 'include'}"]
-        command = ["g++" if cxx else "gcc", *FLAGS, *standard, *headers, *flags]
+        command = [*self.compiler(cxx=cxx), *FLAGS, *standard, *headers, *flags]
         key = hashlib.sha256(repr([command, source, link]).encode()).hexdigest()[:12]
         target = self.folder / f"{source.stem}-{key}{suffix}"
         if not target.exists():

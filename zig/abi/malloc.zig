@@ -76,6 +76,9 @@ pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {
 /// Not a live block of ours: misuse when it lies in a region, else foreign.
 noinline fn usableSizeUnknown(address: usize) usize {
     @branchHint(.cold);
+    if (heap.watched.isOn()) {
+        return heap.watched.usableSize(address) orelse foreign.usableSize(address);
+    }
     if (heap.space.find(address)) |id| {
         const reason = heap.lookup.reasonInvalid(address, id);
         os.report.misuse("malloc_usable_size", address, reason);

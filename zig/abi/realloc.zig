@@ -64,10 +64,25 @@ fn moved(address: usize, block: usize, size: usize) ?*anyopaque {
 /// Not a live block of ours: foreign, or misuse.
 fn reallocUnknown(address: usize, size: usize) ?*anyopaque {
     @branchHint(.cold);
+    if (heap.watched.isOn()) {
+        if (heap.watched.isAside()) return heap.watched.resizeAside(address, size);
+        if (heap.watched.usableSize(address)) |usable| return reallocWatched(address, usable, size);
+        return foreign.realloc(address, size);
+    }
     if (heap.space.find(address)) |id| {
         os.report.misuse("realloc", address, heap.lookup.reasonInvalid(address, id));
     }
     return foreign.realloc(address, size);
+}
+
+/// Always to another block: what used the old one is found out.
+fn reallocWatched(address: usize, usable: usize, size: usize) ?*anyopaque {
+    if (size == 0) {
+        _ = heap.slow.free(address, "realloc");
+        return null;
+    }
+    const block = @intFromPtr(malloc(size) orelse return null);
+    return moved(address, block, @min(usable, size));
 }
 
 pub fn reallocarray(pointer: ?*anyopaque, count: usize, size: usize) callconv(.c) ?*anyopaque {

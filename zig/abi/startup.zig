@@ -14,6 +14,17 @@ pub fn onInit() void {
     region.space.on_growth = &statistics.sample;
 }
 
+/// In .init_array of the shared library.
+pub fn onLoad() callconv(.c) void {
+    os.checker.detect();
+}
+
+/// Asked by AddressSanitizer at its start, which else refuses to run behind a preloaded malloc.
+/// A program's own function of this name comes before it.
+pub fn asanOptions() callconv(.c) [*:0]const u8 {
+    return "verify_asan_link_order=0";
+}
+
 /// In .fini_array: run by exit(), after the program's own atexit handlers, and by dlclose of an
 /// object that the archive is part of.
 pub fn onExit() callconv(.c) void {

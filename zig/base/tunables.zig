@@ -18,6 +18,8 @@ pub const region_slices_max = 1 << region_slices_shift;
 pub const regions_max = 64;
 /// The smallest reservation worth having, bytes; below it initialisation fails with ENOMEM.
 pub const region_size_min = 4 * mib;
+/// The first region under a memory checker, bytes: with its metadata below 256 MiB.
+pub const watched_region_size = 128 * mib;
 /// With a finite RLIMIT_AS a region takes at most this part (divisor) of what is left.
 pub const region_limit_share = 8;
 
@@ -130,6 +132,10 @@ pub const keep_size_max = 64;
 pub const heaps_max = 1 << 16;
 /// Bytes for allocations of signal handlers that interrupted a slow path.
 pub const emergency_size = 1 * mib;
+/// Under a memory checker: freed blocks that are kept from reuse, and the largest of them, bytes.
+/// 16 MiB at most; more would find later uses of freed memory.
+pub const quarantine_blocks = 1024;
+pub const quarantine_size_max = 16 * kib;
 /// Frees such handlers can park in their heap.
 pub const parked_max = 64;
 

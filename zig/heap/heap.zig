@@ -30,6 +30,7 @@ pub const registry = @import("registry.zig");
 pub const remote_free = @import("remote_free.zig");
 pub const slow = @import("slow.zig");
 pub const thread = @import("thread.zig");
+pub const watched = @import("watched.zig");
 
 /// A magazine: free blocks of one class, a stack. slots[-1] is 0, so that the newest entry of an
 /// empty one reads as "none". The blocks are base[0..top-base]; full when top >= limit.
@@ -362,5 +363,6 @@ test {
     _ = remote_free;
     _ = slow;
     _ = thread;
+    _ = watched;
     _ = @import("heap_test.zig");
 }

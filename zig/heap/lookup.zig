@@ -9,11 +9,16 @@ const t = base.tunables;
 const space = region.space;
 const heaps = @import("heap.zig");
 const emergency = @import("emergency.zig");
+const watched = @import("watched.zig");
 
 /// Usable bytes of a live block: all of them may be written, the number stays the same until the
 /// block is resized. Null: not a block of this allocator.
 pub inline fn usableSize(pointer: usize) ?usize {
-    const id = space.find(pointer) orelse return usableOutside(pointer);
+    const id = space.findFirst(pointer) orelse return usableElsewhere(pointer);
+    return usableOf(id);
+}
+
+inline fn usableOf(id: region.SliceId) ?usize {
     // monotonic: see slab.create.
     const entry = space.entry(id).load(.monotonic);
     const class = heaps.classOfEntry(entry);
@@ -26,8 +31,17 @@ fn usableLarge(id: region.SliceId, entry: u32) ?usize {
     return @as(usize, space.slice(id).length) << t.slice_shift;
 }
 
-fn usableOutside(pointer: usize) ?usize {
+/// Not in the first region. Under a memory checker nothing is, and nothing is found here: what
+/// realloc and malloc_usable_size do then is in `watched`.
+noinline fn usableElsewhere(pointer: usize) ?usize {
     @branchHint(.cold);
+    if (watched.isOn()) return null;
+    return usableOfBlock(pointer);
+}
+
+/// The same for what the heap itself handed out, also under a memory checker.
+pub fn usableOfBlock(pointer: usize) ?usize {
+    if (space.find(pointer)) |id| return usableOf(id);
     if (emergency.contains(pointer)) return emergency.usableSize(pointer);
     return region.huge_block.usableSize(pointer);
 }

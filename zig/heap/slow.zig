@@ -20,6 +20,7 @@ const medium = @import("medium.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const remote_free = @import("remote_free.zig");
 const thread = @import("thread.zig");
+const watched = @import("watched.zig");
 const Heap = heaps.Heap;
 
 /// Option `mmap_threshold`: blocks above it have a mapping of their own. Set at start-up.
@@ -86,6 +87,11 @@ const Call = struct {
 /// A block of at least `size` bytes, 16-byte aligned; null when the system refuses or `size` is
 /// over PTRDIFF_MAX.
 pub noinline fn allocate(size: usize) ?usize {
+    if (watched.isOn()) return watched.allocate(size, 16);
+    return allocatePlain(size);
+}
+
+pub inline fn allocatePlain(size: usize) ?usize {
     const call = Call.begin() orelse return emergency.alloc(size, 16);
     defer call.end();
     return allocateIn(call.heap, size);
@@ -126,6 +132,9 @@ fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?Block {
 /// The same for calloc above the small classes: says whether the block is known to be zero.
 pub noinline fn allocateZeroed(size: usize) ?Block {
     assert(size > t.small_size_max);
+    if (watched.isOn()) {
+        return .{ .address = watched.allocate(size, 16) orelse return null, .zero = false };
+    }
     const call = Call.begin() orelse {
         const address = emergency.alloc(size, 16) orelse return null;
         return .{ .address = address, .zero = true };
@@ -144,6 +153,11 @@ pub noinline fn allocateZeroed(size: usize) ?Block {
 /// whose blocks all are; beyond the slice size it is a run of exact length.
 pub noinline fn allocateAligned(size: usize, alignment: usize) ?usize {
     assert(std.math.isPowerOfTwo(alignment));
+    if (watched.isOn()) return watched.allocate(size, alignment);
+    return allocateAlignedPlain(size, alignment);
+}
+
+pub inline fn allocateAlignedPlain(size: usize, alignment: usize) ?usize {
     if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return null;
     const call = Call.begin() orelse return emergency.alloc(size, alignment);
     defer call.end();
@@ -185,6 +199,11 @@ pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
 /// Frees any pointer; false: it is foreign. `function` names the caller in a report.
 pub noinline fn free(pointer: usize, function: []const u8) bool {
     if (pointer == 0) return true;
+    if (watched.isOn()) return watched.free(pointer, function);
+    return freePlain(pointer, function);
+}
+
+pub inline fn freePlain(pointer: usize, function: []const u8) bool {
     const id = space.find(pointer) orelse return freeOutside(pointer, function);
     const entry = space.entry(id).load(.monotonic); // See slab.create.
     if (entry == 0 or pointer % 16 != 0) {

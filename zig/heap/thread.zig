@@ -83,6 +83,7 @@ fn initialise(me: u32) bool {
     init_lock.acquire(me);
     defer init_lock.release();
     if (initialised.load(.monotonic)) return true; // Under the lock.
+    os.checker.detect();
     os.machine.init();
     if (on_init) |callback| callback();
     if (region.space.count() == 0) {

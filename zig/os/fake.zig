@@ -2,7 +2,9 @@
 //! so that each slow path is seen with the system refusing at each point. Mappings are counted
 //! in bytes, so that a test can ask whether one was lost. Counters are atomic: tests use threads.
 const std = @import("std");
+const build_options = @import("build_options");
 const linux = @import("linux.zig");
+const machine = @import("machine.zig");
 
 /// The call (counted from 1) that fails; 0: none. `fail_after`: every call from this one on.
 var fail_at: std.atomic.Value(u64) = .init(0);
@@ -44,39 +46,67 @@ fn refused() bool {
     return n == fail_at.load(.seq_cst) or (from != 0 and n >= from);
 }
 
+/// What a kernel with pages of this size refuses, or does to more memory than was meant.
+fn expectWholePages(address: [*]u8, length: usize) void {
+    const page = machine.page_size;
+    if (@intFromPtr(address) % page != 0) @panic("an address that is no page's");
+    if (length == 0 or length % page != 0) @panic("a length of no whole pages");
+}
+
+/// Address space on a page boundary, also where the machine's own pages are smaller.
+fn reserveAligned(length: usize) ?[*]u8 {
+    const page = machine.page_size;
+    if (build_options.page_size == null) return linux.reserve(length);
+    const whole = std.mem.alignForward(usize, length, page);
+    const start = linux.reserve(whole + page) orelse return null;
+    const lead = std.mem.alignForward(usize, @intFromPtr(start), page) - @intFromPtr(start);
+    if (lead > 0) _ = linux.unmap(start, lead);
+    if (lead < page) _ = linux.unmap(start + lead + whole, page - lead);
+    return start + lead;
+}
+
 fn account(change: i64) void {
     _ = mapped_bytes.fetchAdd(change, .seq_cst);
 }
 
 pub fn reserve(length: usize) ?[*]u8 {
     if (refused()) return null;
-    const address = linux.reserve(length) orelse return null;
+    const address = reserveAligned(length) orelse return null;
     account(@intCast(length));
     return address;
 }
 
 pub fn commit(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     return !refused() and linux.commit(address, length);
 }
 
 pub fn map(length: usize) ?[*]u8 {
     if (refused()) return null;
-    const address = linux.map(length) orelse return null;
+    const address = if (build_options.page_size == null)
+        linux.map(length) orelse return null
+    else
+        reserveAligned(length) orelse return null;
+    if (build_options.page_size != null and !linux.commit(address, length)) return null;
     account(@intCast(length));
     return address;
 }
 
 pub fn unmap(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     if (refused() or !linux.unmap(address, length)) return false;
     account(-@as(i64, @intCast(length)));
     return true;
 }
 
 pub fn purge(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     return !refused() and linux.purge(address, length);
 }
 
 pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) linux.Moved {
+    expectWholePages(address, length);
+    expectWholePages(target, length_new);
     if (refused()) return .unknown;
     const moved = linux.moveTo(address, length, length_new, target);
     if (moved != .done) return moved;
@@ -86,6 +116,8 @@ pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) l
 }
 
 pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
+    expectWholePages(address, length);
+    expectWholePages(address, length_new);
     if (refused()) return null;
     const moved = linux.resize(address, length, length_new) orelse return null;
     account(@as(i64, @intCast(length_new)) - @as(i64, @intCast(length)));
@@ -93,14 +125,17 @@ pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
 }
 
 pub fn adviseHuge(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     return !refused() and linux.adviseHuge(address, length);
 }
 
 pub fn adviseSmall(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     return !refused() and linux.adviseSmall(address, length);
 }
 
 pub fn wipeOnFork(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
     return !refused() and linux.wipeOnFork(address, length);
 }
 
@@ -108,8 +143,9 @@ test "fail the n-th call and no other" {
     const before = mappedBytes();
     failCall(2);
     defer failNone();
-    const first = map(4096) orelse return error.FirstCallFailed;
-    try std.testing.expectEqual(@as(?[*]u8, null), map(4096));
-    try std.testing.expect(unmap(first, 4096));
+    const page = machine.page_size;
+    const first = map(page) orelse return error.FirstCallFailed;
+    try std.testing.expectEqual(@as(?[*]u8, null), map(page));
+    try std.testing.expect(unmap(first, page));
     try std.testing.expectEqual(before, mappedBytes());
 }

@@ -28,6 +28,8 @@ pub const BeginCatch = fn (*anyopaque) callconv(.c) ?*anyopaque;
 pub const EndCatch = fn () callconv(.c) void;
 pub const UnwindSetRegister = fn (*anyopaque, c_int, usize) callconv(.c) void;
 pub const UnwindSetAddress = fn (*anyopaque, usize) callconv(.c) void;
+const Poison = fn (*const anyopaque, usize) callconv(.c) void;
+const Shadow = fn (*usize, *usize) callconv(.c) void;
 const Environ = [*:null]const ?[*:0]const u8;
 
 fn Weak(comptime T: type, comptime name: []const u8) type {
@@ -58,6 +60,22 @@ pub const beginCatch = Weak(BeginCatch, "__cxa_begin_catch").get;
 pub const endCatch = Weak(EndCatch, "__cxa_end_catch").get;
 pub const unwindSetRegister = Weak(UnwindSetRegister, "_Unwind_SetGR").get;
 pub const unwindSetAddress = Weak(UnwindSetAddress, "_Unwind_SetIP").get;
+
+pub const asanPoison = Weak(Poison, "__asan_poison_memory_region").get;
+pub const asanUnpoison = Weak(Poison, "__asan_unpoison_memory_region").get;
+pub const asanShadow = Weak(Shadow, "__asan_get_shadow_mapping").get;
+pub const lsanRegister = Weak(Poison, "__lsan_register_root_region").get;
+pub const lsanUnregister = Weak(Poison, "__lsan_unregister_root_region").get;
+
+/// The sanitizer in this process that brings a malloc of its own.
+pub fn sanitizer() ?[]const u8 {
+    if (Weak(anyopaque, "__asan_init").get() != null) return "AddressSanitizer";
+    if (Weak(anyopaque, "__hwasan_init").get() != null) return "HWAddressSanitizer";
+    if (Weak(anyopaque, "__tsan_init").get() != null) return "ThreadSanitizer";
+    if (Weak(anyopaque, "__msan_init").get() != null) return "MemorySanitizer";
+    if (Weak(anyopaque, "__lsan_init").get() != null) return "LeakSanitizer";
+    return null;
+}
 
 const errnoLocation = Weak(ErrnoLocation, "__errno_location").get;
 const clockGettime = Weak(ClockGettime, "clock_gettime").get;

@@ -4,6 +4,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const base = @import("base");
+const build_options = @import("build_options");
 const host = @import("host.zig");
 
 const at_phdr = 3;
@@ -13,10 +14,11 @@ const at_base = 7;
 const at_secure = 23;
 
 /// Bytes of a page of the operating system. Written once by `init`, read by all.
-pub var page_size: usize = 4096;
+pub var page_size: usize = build_options.page_size orelse 4096;
 
 /// Call before the first use of `page_size` other than as 4096.
 pub fn init() void {
+    if (build_options.page_size != null) return;
     if (auxiliary(at_pagesz)) |size| page_size = size;
 }
 

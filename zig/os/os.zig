@@ -6,6 +6,7 @@ pub const linux = @import("linux.zig");
 pub const fake = @import("fake.zig");
 /// What the layers above call: the real thing, or in tests the port that can refuse.
 pub const memory = if (builtin.is_test) fake else linux;
+pub const checker = @import("checker.zig");
 pub const host = @import("host.zig");
 pub const machine = @import("machine.zig");
 pub const tls = @import("tls.zig");
@@ -13,6 +14,7 @@ pub const Lock = @import("lock.zig").Lock;
 pub const report = @import("report.zig");
 
 test {
+    _ = checker;
     _ = fake;
     _ = host;
     _ = machine;

@@ -105,9 +105,7 @@ pub inline fn address(id: SliceId) usize {
 
 /// The slice an address lies in; null when it lies in no region. Total: any value may be asked.
 pub inline fn find(pointer: usize) ?SliceId {
-    const index = (pointer -% hot.address) >> t.slice_shift;
-    if (index < hot.limit_units.load(.acquire) >> units_per_slice_shift) return @intCast(index);
-    return findFurther(pointer);
+    return findFirst(pointer) orelse findFurther(pointer);
 }
 
 /// What the map and the metadata say of an address, looked up once.
@@ -127,7 +125,14 @@ pub inline fn placeOf(pointer: usize) ?Place {
     };
 }
 
-fn findFurther(pointer: usize) ?SliceId {
+/// The same in the first region alone, in line.
+pub inline fn findFirst(pointer: usize) ?SliceId {
+    const index = (pointer -% hot.address) >> t.slice_shift;
+    if (index < hot.limit_units.load(.acquire) >> units_per_slice_shift) return @intCast(index);
+    return null;
+}
+
+pub noinline fn findFurther(pointer: usize) ?SliceId {
     @branchHint(.cold);
     const known = region_count.load(.acquire);
     for (regions[0..known], 0..) |*region, number| {
@@ -160,6 +165,8 @@ pub const Arena = struct { address: [*]u8, length: usize };
 pub fn reserveNext(with_arena: bool, size_needed: usize) ?Arena {
     const number = vacantSlot() orelse return null;
     var size = reservationSize();
+    // Valgrind warns of ranges over 256 MiB.
+    if (number == 0 and os.checker.isWatching()) size = @min(size, t.watched_region_size);
     while (size >= t.region_size_min and size > size_needed) : (size /= 2) {
         if (reserve(number, size, with_arena)) |arena| return arena;
     }
@@ -241,6 +248,7 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
     // Where the system gives huge pages to everybody they would fill the metadata and undo every
     // purge. Refused by old kernels without huge pages: then there is nothing to prevent.
     _ = os.memory.adviseSmall(start, total);
+    os.checker.addRoots(@intFromPtr(start), total);
     const arena_start = start + map_size + guard_size;
     const slices_start = arena_start + arena_size + guard_size;
     const bits_start = slices_start + slices_size + guard_size;
@@ -279,7 +287,8 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
 }
 
 fn publishLimit(region: *Region, number: u32) void {
-    if (number != 0) return;
+    // Under a memory checker the hit paths must find nothing: every call goes slow.
+    if (number != 0 or os.checker.isWatching()) return;
     const limit = region.limit.load(.monotonic); // Written by this thread, under the lock.
     hot.limit_units.store(limit << units_per_slice_shift, .release);
 }

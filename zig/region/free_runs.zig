@@ -74,6 +74,32 @@ pub const FreeRuns = struct {
         return start;
     }
 
+    /// Takes up to `wanted` slices off the end of a clean run that ends before `first`; how many.
+    pub fn takeCleanBefore(runs: *FreeRuns, first: SliceId, wanted: u32) u32 {
+        const before = slice(first - 1);
+        if (wanted == 0 or before.run_state != .clean) return 0;
+        const length = before.back + 1;
+        const start = first - length;
+        const taken = @min(wanted, length);
+        runs.remove(start);
+        before.run_state = .none;
+        slice(start).run_state = .none;
+        if (length > taken) runs.insert(start, length - taken, .clean, 0);
+        return taken;
+    }
+
+    /// The same off the beginning of a clean run that begins at `first`.
+    pub fn takeCleanFrom(runs: *FreeRuns, first: SliceId, wanted: u32) u32 {
+        if (wanted == 0 or slice(first).run_state != .clean) return 0;
+        const length = slice(first).length;
+        const taken = @min(wanted, length);
+        runs.remove(first);
+        slice(first).run_state = .none;
+        slice(first + length - 1).run_state = .none;
+        if (length > taken) runs.insert(first + taken, length - taken, .clean, 0);
+        return taken;
+    }
+
     /// Puts a run into the lists as it is. Its neighbours are known to differ.
     pub noinline fn insert(
         runs: *FreeRuns,

@@ -124,43 +124,66 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     const runs = &run_allocator.runs;
     lock.acquire(holder);
     // Over the reserve the longest run gives most for a call; by age the oldest is due.
-    const first = if (aged) choose(runs) else runs.longestDirty();
-    if (first == 0 or (aged and !isAged(first))) {
+    const chosen = if (aged) choose(runs) else runs.longestDirty();
+    if (chosen == 0 or (aged and !isAged(chosen))) {
         lock.release();
         return null;
     }
-    const whole = slice(first).length;
-    const stamp = slice(first).state.age.stamp_ms;
+    const whole = slice(chosen).length;
+    const stamp = slice(chosen).state.age.stamp_ms;
     // A short rest would cost a call of its own.
-    const length = if (whole > length_max + length_max / 2) length_max else whole;
-    runs.remove(first);
-    slice(first + whole - 1).run_state = .none;
-    if (whole > length) runs.insertOldest(first + length, whole - length, stamp);
+    const piece = if (whole > length_max + length_max / 2) length_max else whole;
+    runs.remove(chosen);
+    slice(chosen + whole - 1).run_state = .none;
+    if (whole > piece) runs.insertOldest(chosen + piece, whole - piece, stamp);
+    // Pages larger than slices: only whole pages can go, and what is clean beside the run may be
+    // the rest of one.
+    const before = runs.takeCleanBefore(chosen, slicesPastPage(space.address(chosen)));
+    const past = chosen + piece;
+    const length = before + piece + runs.takeCleanFrom(past, slicesToPage(space.address(past)));
+    const first = chosen - before;
     markUsed(first, length);
     lock.release();
 
-    const bytes = @as(usize, length) << t.slice_shift;
-    const address = space.address(first);
-    const page = os.machine.page_size;
-    // Pages larger than slices: only whole pages can go.
-    const start = std.mem.alignForward(usize, address, page);
-    const end = std.mem.alignBackward(usize, address + bytes, page);
-    const whole_run = end - start == bytes;
-    const ok = end > start and os.memory.purge(@ptrFromInt(start), end - start);
+    const lead = @min(slicesToPage(space.address(first)), length);
+    const tail = @min(slicesPastPage(space.address(first + length)), length - lead);
+    const inner = length - lead - tail;
+    const address = space.address(first + lead);
+    const ok = inner > 0 and
+        os.memory.purge(@ptrFromInt(address), @as(usize, inner) << t.slice_shift);
 
     lock.acquire(holder);
     defer lock.release();
     now_ms = @truncate(os.host.clockMs());
     // What could not go (locked memory, part of a page) is young again: no second try at once.
-    const merged = runs.put(first, length, if (ok and whole_run) .clean else .dirty, now_ms);
     if (!ok) {
-        refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
+        _ = runs.put(first, length, .dirty, now_ms);
+        if (inner > 0) refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
         return null;
     }
-    window_slices +|= length;
-    if (whole_run) notePurged(merged, length);
-    _ = purged_slices.fetchAdd(length, .monotonic); // A statistic.
-    return length;
+    // As runs of their own, the parts of pages dirty: what is purged is not purged again.
+    if (lead > 0) markUsed(first, lead);
+    if (tail > 0) markUsed(first + lead + inner, tail);
+    markUsed(first + lead, inner);
+    if (lead > 0) _ = runs.put(first, lead, .dirty, now_ms);
+    if (tail > 0) _ = runs.put(first + lead + inner, tail, .dirty, now_ms);
+    const merged = runs.put(first + lead, inner, .clean, now_ms);
+    window_slices +|= inner;
+    notePurged(merged, inner);
+    _ = purged_slices.fetchAdd(inner, .monotonic); // A statistic.
+    return inner;
+}
+
+/// Slices from an address to the next page.
+fn slicesToPage(address: usize) u32 {
+    const next = std.mem.alignForward(usize, address, os.machine.page_size);
+    return @intCast((next - address) >> t.slice_shift);
+}
+
+/// Slices from the last page to an address. 0 where pages are no larger than slices.
+fn slicesPastPage(address: usize) u32 {
+    const last = std.mem.alignBackward(usize, address, os.machine.page_size);
+    return @intCast((address - last) >> t.slice_shift);
 }
 
 /// The metadata of what was purged goes too, when enough has come together to be worth calls.

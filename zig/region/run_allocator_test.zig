@@ -84,7 +84,9 @@ test "run allocator: random operations against a model" {
     runs.check(1);
     // All is free again: at most the reserve, the hysteresis and what swung may be resident.
     _ = runs.trim(0, 1);
-    try std.testing.expectEqual(@as(u32, 0), runs.runs.dirty_slices);
+    // Parts of pages at either end of the region.
+    const parts = 2 * (@max(os.machine.page_size, t.slice_size) / t.slice_size - 1);
+    try std.testing.expect(runs.runs.dirty_slices <= parts);
     runs.check(1);
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from liballoc.errors import UsageError
 from liballoc.toolchain import variants, zig
 from liballoc.toolchain.driver import Driver, find_root
 
@@ -26,6 +27,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="the one to build (default: %(default)s)",
     )
     choice.add_argument("--test", action="store_true", help="run the Zig unit tests instead")
+    parser.add_argument(
+        "--page-size", type=int, metavar="BYTES", help="with --test: as if pages had this size"
+    )
     choice.add_argument("--check-format", action="store_true", help="run zig fmt --check instead")
 
 
@@ -33,8 +37,10 @@ def run(arguments: argparse.Namespace, driver: Driver | None = None) -> int:
     """Build or check; a failure raises."""
     if driver is None:
         driver = Driver(zig.find(), find_root(Path.cwd()))
+    if arguments.page_size is not None and not arguments.test:
+        raise UsageError("--page-size goes with --test")
     if arguments.test:
-        driver.test()
+        driver.test(arguments.page_size)
     elif arguments.check_format:
         present = [name for name in ("build.zig", "zig") if (driver.root / name).exists()]
         driver.check_format(present)

@@ -15,6 +15,12 @@ from liballoc.toolchain.zig import Zig, build_environment
 # An empty cache compiles Zig's build runner, compiler_rt and libc stubs first.
 BUILD_TIMEOUT_S = 1800
 
+# Unit tests of what asks the system for memory by the page, by the beginning of their names.
+PAGE_SIZE_TESTS = (
+    "arena", "run allocator: r", "run allocator: t", "run allocator: f", "run allocator: a",
+    "calloc", "look-up", "the system refuses",
+)  # fmt: skip
+
 Runner = Callable[[Sequence[str], Path, Mapping[str, str], int], int]
 
 
@@ -49,9 +55,13 @@ class Driver:
                 if not path.is_file():
                     raise CheckFailedError(f"zig build ended well, yet {path} is missing")
 
-    def test(self) -> None:
-        """Run the Zig unit tests."""
-        self._zig("build", "test")
+    def test(self, page_size: int | None = None) -> None:
+        """Run the Zig unit tests; as if pages had another size, those that depend on it."""
+        if page_size is None:
+            self._zig("build", "test")
+            return
+        filters = [f"-Dtest-filter={name}" for name in PAGE_SIZE_TESTS]
+        self._zig("build", "test", f"-Dpage-size={page_size}", *filters)
 
     def check_format(self, paths: Sequence[str]) -> None:
         """`zig fmt --check`."""

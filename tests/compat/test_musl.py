@@ -1,0 +1,78 @@
+"""COMPAT C57: the library under musl: preloaded, linked statically, opened by dlopen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.native import Native, Outcome, Subject
+
+SOURCE = Path(__file__).resolve().parent / "src" / "musl_modes.c"
+CASES = ["threads", "forks", "aligned", "libc_allocates", "errno_says_no_memory"]
+
+
+class Musl(Native):
+    """Compiles with Debian's musl-gcc."""
+
+    def compiler(self, *, cxx: bool) -> list[str]:
+        """There is no C++ library for it."""
+        assert not cxx
+        return ["musl-gcc"]
+
+
+@pytest.fixture(scope="session")
+def musl(tmp_path_factory: pytest.TempPathFactory) -> Musl:
+    """The compiler and runner; skips where the package musl-tools is missing."""
+    if shutil.which("musl-gcc") is None:
+        assert not os.environ.get("LIBALLOC_NO_SKIP"), "missing package: musl-tools"
+        pytest.skip("missing package: musl-tools")
+    return Musl(tmp_path_factory.mktemp("musl"))
+
+
+def check(outcome: Outcome) -> None:
+    assert (outcome.status, outcome.stderr) == (0, ""), outcome.ending
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_C57_preloaded(musl: Musl, preloaded: Subject, case: str) -> None:
+    program = musl.build(SOURCE)
+    assert b"ld-musl" in program.read_bytes()
+    check(musl.run(program, case, subject=preloaded))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_C57_static(musl: Musl, static_library: Path, case: str) -> None:
+    program = musl.build(SOURCE, Subject("static", static_library))
+    assert b"ld-musl" not in program.read_bytes()
+    check(musl.run(program, case))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_C57_archive_in_a_dynamic_program(musl: Musl, static_library: Path, case: str) -> None:
+    check(musl.run(musl.build(SOURCE, Subject("archive", static_library)), case))
+
+
+@pytest.mark.parametrize("file", ["library", "debug_library"])
+def test_C57_dlopen_is_refused_cleanly(
+    musl: Musl, file: str, request: pytest.FixtureRequest
+) -> None:
+    # musl keeps no room for initial-exec TLS of libraries that come late, not for a word of it.
+    path = request.getfixturevalue(file)
+    outcome = musl.run(musl.build(SOURCE), "by_dlopen", path)
+    assert outcome.status == 1
+    assert "initial-exec TLS resolves to dynamic definition" in outcome.stderr
+
+
+def test_C57_dlopen_of_what_was_preloaded(musl: Musl, preloaded: Subject) -> None:
+    path = preloaded.library
+    assert path is not None
+    check(musl.run(musl.build(SOURCE), "by_dlopen", path, subject=preloaded))
+
+
+def test_C57_musl_runs_on_its_own(musl: Musl) -> None:
+    # The proof of the cases themselves.
+    for case in CASES:
+        check(musl.run(musl.build(SOURCE), case))

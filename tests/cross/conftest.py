@@ -1,0 +1,13 @@
+"""The option `--long` of the cross tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """All programs, both modes, every page size; else a choice that takes minutes."""
+    parser.addoption("--long", action="store_true", help="every program and page size under qemu")

@@ -1,0 +1,99 @@
+"""The ABI programs on aarch64 and riscv64 under qemu-user, with pages of 4, 16 and 64 KiB.
+
+Short form: a choice of programs on the release library. `--long`: every program, release, debug
+and the archive in a static musl program. What qemu cannot show is listed below with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from liballoc.toolchain import variants
+from tests.cross.machines import MACHINES, Emulated, Machine
+from tests.native import ROOT, Case, Subject, cases_of
+
+SOURCES = ROOT / "tests" / "abi" / "src"
+PAGES = (4096, 16384, 65536)
+SHORT = ("alignment.c", "alloc_h.c", "errno_kept.c", "overflow.c", "realloc.c", "zeroing.c")
+LONG = (
+    *SHORT, "fork.c", "give_back.c", "introspect.c", "libc_results.c", "oom.c", "signals.c",
+    "startup.c", "threads.c", "usable.c",
+)  # fmt: skip
+STATIC = ("alignment.c", "alloc_h.c", "startup.c")
+
+RESIDENT = "measures resident memory or faults, and qemu's own count with them"
+LIMIT = "lowers RLIMIT_AS, which qemu needs itself"
+NOT_HERE_PROGRAMS = {
+    "cxx_new.cpp": "zig's libc++ is static and has operators of its own; libstdc++ is not here",
+    "cxx_replace.cpp": "as cxx_new.cpp",
+    "lifetime.cpp": "as cxx_new.cpp",
+    "matrix.cpp": "as cxx_new.cpp",
+    "stepped.c": "single-steps with ptrace and x86-64 flags, which qemu-user does not play",
+}
+NOT_HERE: dict[str, str] = {}
+
+
+def chosen(request: pytest.FixtureRequest, machine: Machine, page: int, name: str) -> Emulated:
+    """The emulator of a test; skips with the missing packages, or in the short form."""
+    absent = machine.missing()
+    if absent:
+        assert not os.environ.get("LIBALLOC_NO_SKIP"), f"missing packages: {' '.join(absent)}"
+        pytest.skip(f"missing packages: {' '.join(absent)}")
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return Emulated(factory.getbasetemp(), machine, page, "musl" if name == "static" else "gnu")
+
+
+def subject_of(name: str, machine: Machine) -> Subject:
+    """The library of a machine, as it gets into the program."""
+    mode = "debug" if name == "debug" else "release"
+    variant = variants.Variant(mode, machine.architecture)
+    path = variant.static(ROOT) if name == "static" else variant.shared(ROOT)
+    if not path.is_file():
+        pytest.fail(f"{path.relative_to(ROOT)} is missing: ./dev build -- --all")
+    return Subject(name, path)
+
+
+def plan() -> list[tuple[Machine, str, int, Case]]:
+    """Every case that qemu can show, on everything it is run on."""
+    rows = []
+    for machine in MACHINES:
+        for program in LONG:
+            for case in cases_of(SOURCES / program):
+                if case.id in NOT_HERE:
+                    continue
+                # riscv64 has no pages but those of 4 KiB.
+                pages = PAGES if machine.architecture == "aarch64" else PAGES[:1]
+                rows += [(machine, "release", page, case) for page in pages]
+                rows.append((machine, "debug", 4096, case))
+                if program in STATIC:
+                    rows.append((machine, "static", 4096, case))
+    return rows
+
+
+def is_short(machine: Machine, name: str, page: int, case: Case) -> bool:
+    """Enough to see that the library works there."""
+    return (name == "release" and page != 16384 and case.source.name in SHORT) or name == "static"
+
+
+ROWS = plan()
+NAMES = [f"{m.architecture}-{name}-{page >> 10}k-{case.id}" for m, name, page, case in ROWS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_C46_C47_case(row: tuple[Machine, str, int, Case], request: pytest.FixtureRequest) -> None:
+    machine, name, page, case = row
+    if not request.config.getoption("--long") and not is_short(*row):
+        pytest.skip("only with --long")
+    emulated = chosen(request, machine, page, name)
+    outcome = emulated.run_case(case, subject_of(name, machine))
+    assert outcome.status == 0, outcome.ending
+
+
+def test_what_cannot_be_shown_exists() -> None:
+    programs = {path.name for path in SOURCES.iterdir() if path.suffix in {".c", ".cpp"}}
+    with_arguments = {"plugins.c", "traffic.c"}
+    assert programs == {*LONG, *NOT_HERE_PROGRAMS, *with_arguments}
+    cases = {case.id for program in LONG for case in cases_of(SOURCES / program)}
+    assert set(NOT_HERE) <= cases
