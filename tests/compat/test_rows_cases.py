@@ -36,7 +36,24 @@ CASES = [
     for case in cases_of(SOURCES / program)
     if case.name not in FIGURES
 ]
-LINKED_CASES = [case for case in CASES if case.source.name in LINKED]
+PRELOADED_CASES = [
+    (case, subject)
+    for case in CASES
+    for subject in ("release", "debug")
+    if not (subject == "debug" and case.name in RELEASE_ONLY)
+]
+LINKED_CASES = [
+    (case, subject)
+    for case in CASES
+    for subject in ("linked", "archive", "static", "static-pie")
+    if case.source.name in LINKED and case.name not in RELEASE_ONLY
+    if not (subject.startswith("static") and case.name in DYNAMIC_ONLY)
+]
+
+
+def name_of(value: object) -> str:
+    """How pytest names a case or a subject."""
+    return value.id if isinstance(value, Case) else str(value)
 
 
 def check(case: Case, name: str, native: Native, request: pytest.FixtureRequest) -> None:
@@ -53,23 +70,15 @@ def test_on_glibc(case: Case, native: Native, request: pytest.FixtureRequest) ->
     check(case, "glibc", native, request)
 
 
-@pytest.mark.parametrize("subject", ["release", "debug"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize(("case", "subject"), PRELOADED_CASES, ids=name_of)
 def test_preloaded(
     case: Case, subject: str, native: Native, request: pytest.FixtureRequest
 ) -> None:
-    if subject == "debug" and case.name in RELEASE_ONLY:
-        pytest.skip("the release library shows it")
     check(case, subject, native, request)
 
 
-@pytest.mark.parametrize("subject", ["linked", "archive", "static", "static-pie"])
-@pytest.mark.parametrize("case", LINKED_CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize(("case", "subject"), LINKED_CASES, ids=name_of)
 def test_linked(case: Case, subject: str, native: Native, request: pytest.FixtureRequest) -> None:
-    if subject.startswith("static") and case.name in DYNAMIC_ONLY:
-        pytest.skip("a static executable has no dlsym")
-    if case.name in RELEASE_ONLY:
-        pytest.skip("the preloaded library shows it")
     check(case, subject, native, request)
 
 

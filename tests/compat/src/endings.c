@@ -3,7 +3,7 @@
 
 #include "entries.h"
 
-enum { THREADS = 300 };
+enum { THREADS = 150 };
 static pthread_key_t key;
 static pthread_key_t another_key;
 
