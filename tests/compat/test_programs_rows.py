@@ -26,10 +26,28 @@ class Row:
 
 
 ROWS = {
-    "C59": Row("python-ctypes", ("python-*",)),
-    "C60": Row("perl", ("node", "perl")),
-    "C61": Row("redis", ("redis",)),
-    "C62": Row("bash", ("bash", "gcc", "git", "gxx", "ls", "xz")),
+    "C59": Row("python-ctypes", ("python-*", "cpython-*", "pypi")),
+    "C60": Row("perl", ("java", "lua", "node", "perl", "php", "ruby")),
+    "C61": Row("redis", ("mariadb", "memcached", "nginx", "postgres", "redis")),
+    "C62": Row(
+        "bash",
+        (
+            "awk",
+            "bash",
+            "bash-scripts",
+            "clang",
+            "cmake",
+            "curl",
+            "gcc",
+            "git",
+            "gxx",
+            "ls",
+            "openssl",
+            "rust",
+            "tar",
+            "xz",
+        ),
+    ),
 }
 
 
