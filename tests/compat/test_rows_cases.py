@@ -18,6 +18,7 @@ PRELOADED = [
     "first_calls.c",
     "fortified.c",
     "matrices.c",
+    "sparse.c",
 ]
 # Start-up, and the end of threads and of the process, are other code in each form of executable.
 LINKED = ["endings.c", "first_calls.c"]

@@ -43,8 +43,7 @@ def test_mappings(case: Case, name: str, native: Native, request: pytest.Fixture
     subject = request.getfixturevalue(name)
     if name == "glibc" and not case.everywhere:
         pytest.skip("liballoc's own promise")
-    # Huge pages would fill what this heap leaves sparse.
-    env = {**subject_environment(subject), "ALLOC_CONF": "thp:never"}
+    env = subject_environment(subject)
     outcome = run_watched([native.build(case.source), case.name], env=env)
     if outcome.status == 77:
         pytest.skip(outcome.stderr.strip())

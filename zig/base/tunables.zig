@@ -148,9 +148,6 @@ pub const commit_step_max = 64 * mib;
 /// address space. In 36 workloads huge pages brought 4-8 % of user time in big heaps and cost
 /// 6 % of memory when they began at 4 MiB; small heaps gain nothing.
 pub const hugepage_start = 32 * mib;
-/// A fresh run over 2 MiB gets them only when it is at most this part (divisor) of the heap: a
-/// large block may never be touched.
-pub const hugepage_run_share = 4;
 
 comptime {
     assert(slice_size == 16 * kib);

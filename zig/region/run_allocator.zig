@@ -46,12 +46,21 @@ var due: std.atomic.Value(bool) = .init(false);
 /// A run handed out. `zero`: its memory reads as zero.
 pub const Run = struct { first: SliceId, zero: bool };
 
-/// A run of `length` slices; null when the system refuses more memory.
-pub noinline fn alloc(length: u32, holder: u32) ?Run {
+/// What a run is for. Only slabs are sure to be touched all over: huge pages under blocks of which
+/// a program touches a byte each would make 10 GB of 20 MB.
+pub const Use = enum { slab, block };
+
+/// A run of `length` slices for a block; null when the system refuses more memory.
+pub fn alloc(length: u32, holder: u32) ?Run {
+    return allocFor(.block, length, holder);
+}
+
+/// The same for either use.
+pub noinline fn allocFor(use: Use, length: u32, holder: u32) ?Run {
     assert(length > 0);
     lock.acquire(holder);
     defer lock.release();
-    const run = take(length, holder) orelse return null;
+    const run = take(length, use, holder) orelse return null;
     countLive(length);
     return run;
 }
@@ -61,7 +70,7 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     lock.acquire(holder);
     defer lock.release();
     const padded = std.math.add(u32, length, alignment) catch return null;
-    const run = take(padded, holder) orelse return null;
+    const run = take(padded, .block, holder) orelse return null;
     const bytes = @as(usize, alignment) << t.slice_shift;
     const address = space.address(run.first);
     const lead = std.mem.alignForward(usize, address, bytes) - address;
@@ -83,7 +92,7 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     return .{ .first = first, .zero = run.zero };
 }
 
-fn take(length: u32, holder: u32) ?Run {
+fn take(length: u32, use: Use, holder: u32) ?Run {
     for ([_]RunState{ .dirty, .clean }) |state| {
         const first = runs.find(state, length);
         if (first == 0) continue;
@@ -91,7 +100,7 @@ fn take(length: u32, holder: u32) ?Run {
         if (state == .clean) purge.noteReuse(length);
         return .{ .first = first, .zero = state == .clean };
     }
-    return takeFresh(length, holder);
+    return takeFresh(length, use, holder);
 }
 
 /// Takes the first `length` slices of a free run out; the rest stays free.
@@ -106,7 +115,7 @@ fn split(first: SliceId, length: u32) void {
 }
 
 /// From a region's frontier; a new region when none has room.
-fn takeFresh(length: u32, holder: u32) ?Run {
+fn takeFresh(length: u32, use: Use, holder: u32) ?Run {
     for (0..t.regions_max) |index| {
         const number: u32 = @intCast(index);
         if (number == space.count() or space.isVacant(number)) {
@@ -115,12 +124,12 @@ fn takeFresh(length: u32, holder: u32) ?Run {
             const segment = space.reserveNext(arena.isLow(holder), needed) orelse return null;
             arena.add(segment, holder);
         }
-        if (takeFrontier(number, length)) |run| return run;
+        if (takeFrontier(number, length, use)) |run| return run;
     }
     return null;
 }
 
-fn takeFrontier(number: u32, length: u32) ?Run {
+fn takeFrontier(number: u32, length: u32, use: Use) ?Run {
     const area = space.at(number);
     const id_base = number << t.region_slices_shift;
     var first = area.frontier;
@@ -132,7 +141,7 @@ fn takeFrontier(number: u32, length: u32) ?Run {
     const end = @as(u64, first) + length;
     // The last slice stays unused: it ends the last run's neighbourhood.
     if (end >= area.capacity) return null;
-    if (!space.ensureCommitted(number, @intCast(end), isDense(length, area.frontier))) return null;
+    if (!space.ensureCommitted(number, @intCast(end), use == .slab)) return null;
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;
@@ -141,12 +150,6 @@ fn takeFrontier(number: u32, length: u32) ?Run {
     area.frontier = @intCast(end);
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
-}
-
-/// Whether a fresh run will be touched all over, as far as its length tells.
-fn isDense(length: u32, frontier: u32) bool {
-    const chunk = 2 * t.mib / t.slice_size;
-    return length <= chunk or length <= frontier / t.hugepage_run_share;
 }
 
 /// Takes a run back. `clean`: its memory reads as zero. Nothing is purged yet: `purgeDue` is

@@ -31,7 +31,7 @@ pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     assert(class > 0);
     assert(class <= size_class.small_count);
     const g = &size_class.geometry[class];
-    const run = region.run_allocator.alloc(g.slices, holder) orelse return null;
+    const run = region.run_allocator.allocFor(.slab, g.slices, holder) orelse return null;
     const slab = space.slice(run.first);
     slab.class = @intCast(class);
     slab.block_count = @intCast(g.blocks);
