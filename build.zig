@@ -36,6 +36,8 @@ const Variant = struct {
     checks: bool,
     verify: bool,
     strip: bool,
+    /// Atomics, futex and memory of the model: see zig/model.
+    model: bool = false,
 };
 
 pub fn build(b: *std.Build) void {
@@ -72,6 +74,7 @@ pub fn build(b: *std.Build) void {
     b.installFile("zig/include/alloc.h", "include/alloc.h");
     addBenchmark(b, target);
     addTests(b, debug, filters orelse &.{});
+    addModel(b, debug);
 }
 
 /// The steps that the two forms of a library belong to.
@@ -134,6 +137,7 @@ fn layerModules(b: *std.Build, variant: Variant) [layers.len]*std.Build.Module {
     const options = b.addOptions();
     options.addOption(bool, "checks", variant.checks);
     options.addOption(bool, "verify", variant.verify);
+    options.addOption(bool, "model", variant.model);
     const options_module = options.createModule();
     var modules: [layers.len]*std.Build.Module = undefined;
     for (layers, &modules, 0..) |layer, *module, index| {
@@ -195,4 +199,41 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
         });
         step.dependOn(&b.addRunArtifact(unit).step);
     }
+}
+
+/// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.
+fn addModel(b: *std.Build, variant: Variant) void {
+    var modelled = variant;
+    modelled.checks = false;
+    modelled.model = true;
+    const seam = createModule(b, modelled, b.path("zig/model/seam.zig"));
+    const scenarios = createModule(b, modelled, b.path("zig/model/scenarios.zig"));
+    scenarios.addImport("model", seam);
+    const modules = layerModules(b, modelled);
+    modules[0].addImport("model", seam);
+    for (modules, layers) |module, layer| {
+        module.sanitize_thread = true;
+        if (!std.mem.eql(u8, layer.name, "abi")) scenarios.addImport(layer.name, module);
+    }
+    seam.sanitize_thread = true;
+    scenarios.sanitize_thread = true;
+    const half = b.addObject(.{
+        .name = "scenarios",
+        .root_module = scenarios,
+        .use_llvm = true,
+    });
+    const model = b.addExecutable(.{
+        .name = "model",
+        .root_module = b.createModule(.{
+            .root_source_file = b.path("zig/model/main.zig"),
+            .target = variant.target,
+            .optimize = .fast,
+            .pic = true,
+        }),
+        .use_llvm = true,
+    });
+    model.pie = true;
+    model.root_module.addObject(half);
+    const step = b.step("model", "Build the exploration of all interleavings into bin/model");
+    step.dependOn(&b.addInstallArtifact(model, .{}).step);
 }

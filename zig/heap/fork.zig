@@ -14,7 +14,7 @@ const registry = @import("registry.zig");
 const thread = @import("thread.zig");
 const Heap = heaps.Heap;
 
-const Word = std.atomic.Value(u32);
+const Word = base.atomic.Value(u32);
 const child = 0;
 const repairing = 1;
 const settled = 2;
@@ -78,7 +78,7 @@ fn repairWaiting(holder: u32) void {
 fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void {
     if (state().cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
         // Another thread of the child is at it: it makes no system call that could block.
-        while (happened()) std.atomic.spinLoopHint();
+        while (happened()) base.atomic.spinLoopHint();
         return;
     }
     generation += 1;

@@ -12,7 +12,7 @@ pub const Message = extern struct {
     next: ?*Message,
     count: u32,
     /// Messages in the inbox when this one was pushed, it included. Monotonic: a hint.
-    depth: std.atomic.Value(u32),
+    depth: base.atomic.Value(u32),
     blocks: [t.message_blocks_max]usize,
 };
 
@@ -25,7 +25,7 @@ comptime {
 pub const Inbox = extern struct {
     /// Push: seq_cst, publishes the message's fields, and comes before the poster's load of the
     /// heap's state in the one order of all seq_cst operations. Pop: acquire, pairs with push.
-    head: std.atomic.Value(?*Message),
+    head: base.atomic.Value(?*Message),
 
     /// How many messages the inbox holds now, roughly: for helpers.
     pub fn push(inbox: *Inbox, message: *Message) u32 {

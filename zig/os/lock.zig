@@ -8,10 +8,13 @@
 const std = @import("std");
 const linux = std.os.linux;
 const base = @import("base");
+const atomic = base.atomic;
+const futex = if (atomic.modelled) atomic.model.futex else @import("futex.zig");
 const assert = base.assert;
 
 const contended: u32 = 1 << 31;
-const spins_max = 60;
+// In the model one turn shows what all do.
+const spins_max = if (atomic.modelled) 1 else 60;
 /// A sleeper looks this often whether it still is in the process it went to sleep in: a handler
 /// may fork while its thread sleeps here, and the kernel restarts the wait in the child too, where
 /// nobody is left to end it.
@@ -20,7 +23,7 @@ const look_period: linux.timespec = .{ .sec = 0, .nsec = 100_000_000 };
 pub const Lock = extern struct {
     // Written by every thread that takes or releases the lock. `acquire` orders on taking pair
     // with the `release` swap in `release` and publish everything the lock guards.
-    word: std.atomic.Value(u32) = .init(0),
+    word: atomic.Value(u32) = .init(0),
 
     /// Called before every sleep, by the thread that waits; set once, at initialisation. It opens
     /// the locks of threads that do not exist in this process.
@@ -41,7 +44,7 @@ pub const Lock = extern struct {
         for (0..spins_max) |_| {
             // monotonic: only a hint whether to try; tryAcquire orders.
             if (lock.word.load(.monotonic) == 0 and lock.tryAcquire(holder)) return;
-            std.atomic.spinLoopHint();
+            atomic.spinLoopHint();
         }
         while (true) {
             if (Lock.before_sleep) |look| look(holder);
@@ -56,8 +59,7 @@ pub const Lock = extern struct {
             const marked = word | contended;
             if (word != marked and
                 lock.word.cmpxchgStrong(word, marked, .monotonic, .monotonic) != null) continue;
-            const operation: linux.FUTEX_OP = .{ .cmd = .WAIT, .private = true };
-            _ = linux.futex_4arg(&lock.word.raw, operation, marked, &look_period);
+            futex.wait(&lock.word, marked, &look_period);
         }
     }
 
@@ -69,7 +71,7 @@ pub const Lock = extern struct {
 
     fn wake(lock: *Lock) void {
         @branchHint(.cold);
-        _ = linux.futex_3arg(&lock.word.raw, .{ .cmd = .WAKE, .private = true }, 1);
+        futex.wake(&lock.word, 1);
     }
 
     /// Who holds the lock, for work done under it; 0: nobody.

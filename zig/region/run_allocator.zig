@@ -41,7 +41,7 @@ pub fn liveBytes() usize {
 /// What is to be purged at the end of the slow call. Under the lock.
 var pending: purge.Plan = .{ .slices = 0, .piece = 0 };
 /// Whether there is something pending: written under the lock, read as a hint. monotonic.
-var due: std.atomic.Value(bool) = .init(false);
+var due: base.atomic.Value(bool) = .init(false);
 
 /// A run handed out. `zero`: its memory reads as zero.
 pub const Run = struct { first: SliceId, zero: bool };
