@@ -44,6 +44,12 @@ pub const Inbox = extern struct {
         return inbox.head.load(.monotonic) == null; // A hint; who acts on it pops.
     }
 
+    /// The same as a part of the one order of all seq_cst operations, for the last look at an
+    /// orphan's inbox: a poster that found the lock taken, or the heap active, is not missed.
+    pub inline fn isEmptySeqCst(inbox: *const Inbox) bool {
+        return inbox.head.load(.seq_cst) == null;
+    }
+
     /// Under the heap's lock.
     pub fn pop(inbox: *Inbox) ?*Message {
         var head = inbox.head.load(.acquire);

@@ -35,6 +35,14 @@ pub const Lock = extern struct {
         return lock.word.cmpxchgStrong(0, holder, .acquire, .monotonic) == null;
     }
 
+    /// The same as a part of the one order of all seq_cst operations, also when it fails: for who
+    /// has just published what the holder looks for after `releaseSeqCst`.
+    pub inline fn tryAcquireSeqCst(lock: *Lock, holder: u32) bool {
+        assert(holder != 0);
+        assert(holder & contended == 0);
+        return lock.word.cmpxchgStrong(0, holder, .seq_cst, .seq_cst) == null;
+    }
+
     pub inline fn acquire(lock: *Lock, holder: u32) void {
         if (!lock.tryAcquire(holder)) lock.acquireSlow(holder);
     }
@@ -65,6 +73,13 @@ pub const Lock = extern struct {
 
     pub inline fn release(lock: *Lock) void {
         const word = lock.word.swap(0, .release);
+        assert(word != 0);
+        if (word & contended != 0) lock.wake();
+    }
+
+    /// The same as a part of the one order of all seq_cst operations: see `tryAcquireSeqCst`.
+    pub inline fn releaseSeqCst(lock: *Lock) void {
+        const word = lock.word.swap(0, .seq_cst);
         assert(word != 0);
         if (word & contended != 0) lock.wake();
     }
