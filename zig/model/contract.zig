@@ -9,6 +9,8 @@ pub const Scenario = extern struct {
     name: [*:0]const u8,
     /// What is asked, in one sentence.
     asks: [*:0]const u8,
+    /// Millions of executions: only on demand.
+    long: bool = false,
     setup: *const fn () callconv(.c) void,
     threads: [threads_max]?*const fn () callconv(.c) void,
     /// Called when all threads are done, with nobody else running.

@@ -181,8 +181,7 @@ pub fn load(address: usize, size: u8, order: Order, what: []const u8) u64 {
     const atomic = &atomics[index];
     const me = &known[explore.current];
     atomic.readers |= bitOf(explore.current);
-    var oldest = me.view[index];
-    if (order == .seq_cst) oldest = @max(oldest, atomic.seq_cst);
+    const oldest = oldestOf(index, order);
     const newest = atomic.count - 1;
     const back: u16 = @intCast(explore.chooseStale(newest - oldest + 1));
     const read = newest - back;
@@ -191,6 +190,12 @@ pub fn load(address: usize, size: u8, order: Order, what: []const u8) u64 {
     if (acquires(order)) join(me, &handed[store_read.knowledge]);
     trace(what, address, order, store_read.value, back);
     return store_read.value;
+}
+
+/// The oldest store that the current thread may still read.
+fn oldestOf(index: u32, order: Order) u16 {
+    const seen = known[explore.current].view[index];
+    return if (order == .seq_cst) @max(seen, atomics[index].seq_cst) else seen;
 }
 
 pub fn store(address: usize, size: u8, value: u64, order: Order) void {
@@ -262,7 +267,7 @@ pub fn exchange(
 ) contract.CasResult {
     const index = find(address, size);
     const atomic = &atomics[index];
-    if (atomic.stores[atomic.count - 1].value != expected or failsOnStale(index, expected)) {
+    if (atomic.stores[atomic.count - 1].value != expected or failsOnStale(index, expected, failure)) {
         const seen = loadOther(index, expected, failure);
         return .{ .old = seen, .done = false };
     }
@@ -276,9 +281,9 @@ pub fn exchange(
 
 /// A failing exchange is a load, which may return an older value: it may fail although the newest
 /// value is the expected one.
-fn failsOnStale(index: u32, expected: u64) bool {
+fn failsOnStale(index: u32, expected: u64, order: Order) bool {
     const atomic = &atomics[index];
-    const oldest = known[explore.current].view[index];
+    const oldest = oldestOf(index, order);
     for (atomic.stores[oldest .. atomic.count - 1]) |old| {
         if (old.value != expected) return explore.chooseStale(2) == 1;
     }

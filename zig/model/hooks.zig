@@ -92,6 +92,10 @@ export fn liballoc_model_thread_word() *usize {
     return &explore.words[explore.current];
 }
 
+export fn liballoc_model_current() u32 {
+    return explore.current;
+}
+
 export fn liballoc_model_become(index: u32) void {
     explore.current = index;
 }

@@ -1,6 +1,6 @@
 //! The model's command line: explores every interleaving of small scenarios on the real code.
 //!
-//!     model [SCENARIO...] [--preemptions N] [--stale N] [--spurious N] [--executions N]
+//!     model [SCENARIO...] [--long] [--preemptions N] [--stale N] [--spurious N] [--executions N]
 //!     model SCENARIO --replay SCHEDULE
 //!     model --list
 //!
@@ -20,7 +20,7 @@ extern const liballoc_model_scenarios: [*]const contract.Scenario;
 extern const liballoc_model_scenario_count: usize;
 
 const usage =
-    \\usage: model [SCENARIO...] [--preemptions N] [--stale N] [--spurious N] [--executions N]
+    \\usage: model [SCENARIO...] [--long] [--preemptions N] [--stale N] [--spurious N] [--executions N]
     \\       model SCENARIO --replay SCHEDULE
     \\       model --list
     \\
@@ -32,6 +32,7 @@ const Request = struct {
     limits: explore.Limits = .{},
     replay: ?explore.Schedule = null,
     list: bool = false,
+    long: bool = false,
 };
 
 pub fn main(init: std.process.Init) u8 {
@@ -73,6 +74,8 @@ fn parse(argv: []const [:0]const u8) ?Request {
         const word = argv[index];
         if (std.mem.eql(u8, word, "--list")) {
             request.list = true;
+        } else if (std.mem.eql(u8, word, "--long")) {
+            request.long = true;
         } else if (std.mem.startsWith(u8, word, "--")) {
             index += 1;
             if (index == argv.len or !setOption(&request, word[2..], argv[index])) return null;
@@ -120,7 +123,7 @@ fn find(scenarios: []const contract.Scenario, name: []const u8) ?*const contract
 }
 
 fn isWanted(scenario: *const contract.Scenario, request: *const Request) bool {
-    if (request.name_count == 0) return true;
+    if (request.name_count == 0) return request.long or !scenario.long;
     for (request.names[0..request.name_count]) |wanted| {
         if (std.mem.eql(u8, std.mem.span(scenario.name), wanted)) return true;
     }

@@ -5,6 +5,9 @@ const model = @import("model");
 
 const groups = [_][]const model.Scenario{
     &@import("scenarios/lock.zig").scenarios,
+    &@import("scenarios/emergency.zig").scenarios,
+    &@import("scenarios/inbox.zig").scenarios,
+    &@import("scenarios/registry.zig").scenarios,
 };
 
 const all = blk: {

@@ -23,6 +23,7 @@ extern fn liballoc_model_futex_wait(address: usize, expected: u32) void;
 extern fn liballoc_model_futex_wake(address: usize, count: u32) void;
 extern fn liballoc_model_spin() void;
 extern fn liballoc_model_thread_word() *usize;
+extern fn liballoc_model_current() u32;
 extern fn liballoc_model_become(index: u32) void;
 extern fn liballoc_model_fail(text: [*]const u8, length: usize) noreturn;
 extern fn liballoc_model_name(address: usize, text: [*:0]const u8) void;
@@ -212,6 +213,11 @@ pub const memory = struct {
 /// In `setup` and `check`: what follows is done as this thread.
 pub fn become(index: u32) void {
     liballoc_model_become(index);
+}
+
+/// The thread that calls, from 0.
+pub fn current() u32 {
+    return liballoc_model_current();
 }
 
 /// The state is wrong. Prints the schedule that led here and ends.
