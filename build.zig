@@ -75,6 +75,7 @@ pub fn build(b: *std.Build) void {
     addBenchmark(b, target);
     addTests(b, debug, filters orelse &.{});
     addModel(b, debug);
+    addSanitized(b, debug);
 }
 
 /// The steps that the two forms of a library belong to.
@@ -222,18 +223,44 @@ fn addModel(b: *std.Build, variant: Variant) void {
         .root_module = scenarios,
         .use_llvm = true,
     });
+    var quick = variant;
+    quick.optimize = .fast;
+    const scheduler = b.addObject(.{
+        .name = "scheduler",
+        .root_module = createModule(b, quick, b.path("zig/model/command.zig")),
+        .use_llvm = true,
+    });
+    quick.strip = true;
     const model = b.addExecutable(.{
         .name = "model",
-        .root_module = b.createModule(.{
-            .root_source_file = b.path("zig/model/main.zig"),
-            .target = variant.target,
-            .optimize = .fast,
-            .pic = true,
-        }),
+        .root_module = createModule(b, quick, b.path("zig/model/main.zig")),
         .use_llvm = true,
     });
     model.pie = true;
     model.root_module.addObject(half);
+    model.root_module.addObject(scheduler);
     const step = b.step("model", "Build the exploration of all interleavings into bin/model");
     step.dependOn(&b.addInstallArtifact(model, .{}).step);
+}
+
+/// The tests with several threads under the thread sanitizer, with the processor's own atomics.
+fn addSanitized(b: *std.Build, variant: Variant) void {
+    const step = b.step("tsan", "Run the tests with threads under the thread sanitizer");
+    var tested = variant;
+    tested.checks = false;
+    const modules = layerModules(b, tested);
+    for (modules) |module| {
+        module.sanitize_thread = true;
+        module.link_libc = true; // The sanitizer's runtime needs one.
+    }
+    for (modules, layers) |module, layer| {
+        const unit = b.addTest(.{
+            .name = b.fmt("{s}-tsan", .{layer.name}),
+            .root_module = module,
+            .filters = &.{"threads"},
+            .use_llvm = true,
+        });
+        unit.pie = true;
+        step.dependOn(&b.addRunArtifact(unit).step);
+    }
 }

@@ -1,7 +1,7 @@
 //! The atomic operations of the library, under one name: what stands behind it is a parameter of
 //! the build. Normally the processor's own; in the executable that explores all interleavings
 //! (`zig build model`) a scheduler's, which decides who goes on at each operation and which of the
-//! values that C11 allows a load returns. Nothing else in the library may name `std.atomic`.
+//! values that C11 allows a load returns. What the model runs names no `std.atomic`: it would stop.
 const std = @import("std");
 const build_options = @import("build_options");
 

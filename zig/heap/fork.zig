@@ -22,9 +22,9 @@ const settled = 2;
 /// Before initialisation, and where no page can be had: a word that says "no fork".
 var fallback: Word = .init(settled);
 /// Published once by `init`, with what it points to.
-var place: std.atomic.Value(*Word) = .init(&fallback);
+var place: base.atomic.Value(*Word) = .init(&fallback);
 /// Whether the hook for old kernels is registered.
-var hooked: std.atomic.Value(bool) = .init(false);
+var hooked: base.atomic.Value(bool) = .init(false);
 /// Forks this process descends from, counted from the program's start. A statistic.
 var generation: u32 = 0;
 

@@ -9,6 +9,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const contract = @import("contract.zig");
+const print = @import("output.zig").print;
 const fiber = @import("fiber.zig");
 const histories = @import("histories.zig");
 const plain = @import("plain.zig");
@@ -39,7 +40,13 @@ pub var tracing = false;
 /// Where a failing schedule is left for the parent process.
 pub var schedule_out: ?*Schedule = null;
 
-pub const Schedule = extern struct { failed: bool, shared: u32, length: u32, choices: [choices_max]u8 };
+pub const Schedule = extern struct {
+    failed: bool,
+    /// Atomics that the search knew as shared.
+    shared: u32,
+    length: u32,
+    choices: [choices_max]u8,
+};
 
 const ThreadState = enum { absent, ready, asleep, done };
 const Thread = struct {
@@ -274,7 +281,7 @@ fn goOnFrom(from: u32, to: u32) void {
     if (threads[to].state == .asleep) {
         left.spurious -= 1;
         threads[to].state = .ready;
-        if (tracing) std.debug.print("    thread {d}: woken without cause\n", .{to});
+        if (tracing) print("    thread {d}: woken without cause\n", .{to});
     }
     current = to;
     fiber.switchTo(from, to);
@@ -284,7 +291,7 @@ pub fn futexWait(address: usize, expected: u32) void {
     if (phase != .threads) fail("a lock is held by nobody who could release it");
     point();
     if (histories.newestOf(address, 4) != expected) return;
-    if (tracing) std.debug.print("    thread {d}: sleeps on {x}\n", .{ current, address });
+    if (tracing) print("    thread {d}: sleeps on {x}\n", .{ current, address });
     threads[current].state = .asleep;
     threads[current].sleeps_on = address;
     resumeOne(current);
@@ -301,14 +308,14 @@ pub fn futexWake(address: usize, count: u32) void {
         if (sleepers.count == 0) return;
         const woken = sleepers.list[choose(sleepers.count)];
         threads[woken].state = .ready;
-        if (tracing) std.debug.print("    thread {d}: wakes thread {d}\n", .{ current, woken });
+        if (tracing) print("    thread {d}: wakes thread {d}\n", .{ current, woken });
     }
 }
 
 /// A fault of the code under test: says so, leaves the schedule, ends the process.
 pub fn fail(text: []const u8) noreturn {
-    std.debug.print("  {s}: FAULT: {s}\n", .{ scenario.name, text });
-    if (phase == .setup) std.debug.print("  (while the scenario was set up)\n", .{});
+    print("  {s}: FAULT: {s}\n", .{ scenario.name, text });
+    if (phase == .setup) print("  (while the scenario was set up)\n", .{});
     if (schedule_out) |out| {
         for (choices[0..choice_depth], 0..) |choice, index| out.choices[index] = choice.taken;
         out.length = choice_depth;
@@ -321,6 +328,6 @@ pub fn fail(text: []const u8) noreturn {
 
 /// A fault of the model, or of the request.
 pub fn broken(text: []const u8) noreturn {
-    std.debug.print("model: {s}: {s}\n", .{ scenario.name, text });
+    print("model: {s}: {s}\n", .{ scenario.name, text });
     linux.exit_group(2);
 }

@@ -11,6 +11,7 @@
 //! that is stored later (no load buffering).
 const std = @import("std");
 const contract = @import("contract.zig");
+const print = @import("output.zig").print;
 const explore = @import("explore.zig");
 const plain = @import("plain.zig");
 const Order = contract.Order;
@@ -267,7 +268,8 @@ pub fn exchange(
 ) contract.CasResult {
     const index = find(address, size);
     const atomic = &atomics[index];
-    if (atomic.stores[atomic.count - 1].value != expected or failsOnStale(index, expected, failure)) {
+    const newest = atomic.stores[atomic.count - 1].value;
+    if (newest != expected or failsOnStale(index, expected, failure)) {
         const seen = loadOther(index, expected, failure);
         return .{ .old = seen, .done = false };
     }
@@ -316,7 +318,7 @@ fn trace(what: []const u8, address: usize, order: Order, value: u64, back: u16) 
     }
     const age = if (back == 0) "" else " (stale)";
     const place = if (isShared(address)) "" else " (nobody else's)";
-    std.debug.print("    thread {d}: {s} {x} {s}{s} {t}: {x}{s}\n", .{
+    print("    thread {d}: {s} {x} {s}{s} {t}: {x}{s}\n", .{
         explore.current, what, address, text, place, order, value, age,
     });
 }

@@ -133,8 +133,9 @@ comptime {
     for ([_]usize{ 1, 2, 4, 8, 16 }) |size| {
         for ([_][]const u8{ "", "unaligned_" }) |alignment| {
             const text = std.fmt.comptimePrint("{d}", .{size});
-            @export(&Plain(size, false).noted, .{ .name = "__tsan_" ++ alignment ++ "read" ++ text });
-            @export(&Plain(size, true).noted, .{ .name = "__tsan_" ++ alignment ++ "write" ++ text });
+            const start = "__tsan_" ++ alignment;
+            @export(&Plain(size, false).noted, .{ .name = start ++ "read" ++ text });
+            @export(&Plain(size, true).noted, .{ .name = start ++ "write" ++ text });
         }
     }
     // Atomics that do not go through base.atomic, and so not through the model.

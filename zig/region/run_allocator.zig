@@ -25,7 +25,7 @@ pub var lock: os.Lock = .{};
 pub var runs: FreeRuns = .{};
 /// Slices handed out: slabs, blocks, and what magazines hold. Written under the lock, atomic for
 /// `liveBytes` alone.
-pub var live_slices: std.atomic.Value(u32) = .init(0);
+pub var live_slices: base.atomic.Value(u32) = .init(0);
 
 fn countLive(change: i64) void {
     // monotonic, no read-modify-write: under the lock.

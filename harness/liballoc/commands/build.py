@@ -26,6 +26,8 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
         help="the one to build (default: %(default)s)",
     )
     choice.add_argument("--test", action="store_true", help="run the Zig unit tests instead")
+    choice.add_argument("--model", action="store_true", help="build the model of races instead")
+    choice.add_argument("--tsan", action="store_true", help="test under the thread sanitizer")
     choice.add_argument("--check-format", action="store_true", help="run zig fmt --check instead")
 
 
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace, driver: Driver | None = None) -> int:
         driver = Driver(zig.find(), find_root(Path.cwd()))
     if arguments.test:
         driver.test()
+    elif arguments.model or arguments.tsan:
+        driver.step("model" if arguments.model else "tsan")
     elif arguments.check_format:
         present = [name for name in ("build.zig", "zig") if (driver.root / name).exists()]
         driver.check_format(present)

@@ -53,6 +53,10 @@ class Driver:
         """Run the Zig unit tests."""
         self._zig("build", "test")
 
+    def step(self, name: str) -> None:
+        """Run another step of build.zig: model, tsan."""
+        self._zig("build", name, "--prefix", "zig-out")
+
     def check_format(self, paths: Sequence[str]) -> None:
         """`zig fmt --check`."""
         self._zig("fmt", "--check", *paths)
