@@ -27,7 +27,8 @@ pub const Lock = extern struct {
 
     /// Called before every sleep, by the thread that waits; set once, at initialisation. It opens
     /// the locks of threads that do not exist in this process.
-    pub var before_sleep: ?*const fn (holder: u32) void = null;
+    /// Two threads may set it at once. monotonic: it is code, nothing is published with it.
+    pub var before_sleep: atomic.Value(?*const fn (holder: u32) void) = .init(null);
 
     pub inline fn tryAcquire(lock: *Lock, holder: u32) bool {
         assert(holder != 0);
@@ -55,7 +56,7 @@ pub const Lock = extern struct {
             atomic.spinLoopHint();
         }
         while (true) {
-            if (Lock.before_sleep) |look| look(holder);
+            if (Lock.before_sleep.load(.monotonic)) |look| look(holder);
             // monotonic: the value is only compared and passed to the kernel.
             const word = lock.word.load(.monotonic);
             if (word == 0) {
