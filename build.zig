@@ -230,7 +230,7 @@ fn addModel(b: *std.Build, variant: Variant) void {
         .root_module = createModule(b, quick, b.path("zig/model/command.zig")),
         .use_llvm = true,
     });
-    quick.strip = true;
+    quick.strip = false;
     const model = b.addExecutable(.{
         .name = "model",
         .root_module = createModule(b, quick, b.path("zig/model/main.zig")),

@@ -162,14 +162,16 @@ pub const tls = struct {
 
 /// As os/linux.zig, out of one zeroed piece of memory; nothing goes back.
 pub const memory = struct {
-    var used: usize = 0;
+    // monotonic: the kernel orders nothing between threads either.
+    var used: Value(usize) = .init(0);
 
     pub fn reserve(length: usize) ?[*]u8 {
         var size: usize = 0;
         const start = liballoc_model_memory(&size);
-        if (length > size - used) return null;
-        defer used += length;
-        return start + used;
+        const first = used.fetchAdd(length, .monotonic);
+        if (length <= size and first <= size - length) return start + first;
+        _ = used.fetchSub(length, .monotonic);
+        return null;
     }
 
     pub const map = reserve;
