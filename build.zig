@@ -40,6 +40,8 @@ const Variant = struct {
     shared: bool = false,
     /// For unit tests; null: the machine's.
     page_size: ?usize = null,
+    /// Atomics, futex and memory of the model: see zig/model.
+    model: bool = false,
 };
 
 pub fn build(b: *std.Build) void {
@@ -78,6 +80,8 @@ pub fn build(b: *std.Build) void {
     addBenchmark(b, target);
     debug.page_size = page_size;
     addTests(b, debug, filters orelse &.{});
+    addModel(b, debug);
+    addSanitized(b, debug);
 }
 
 /// The steps that the two forms of a library belong to.
@@ -146,6 +150,7 @@ fn optionsModule(b: *std.Build, variant: Variant) *std.Build.Module {
     options.addOption(bool, "verify", variant.verify);
     options.addOption(bool, "shared", variant.shared);
     options.addOption(?usize, "page_size", variant.page_size);
+    options.addOption(bool, "model", variant.model);
     return options.createModule();
 }
 
@@ -212,6 +217,69 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
             .filters = filters,
             .use_llvm = true,
         });
+        step.dependOn(&b.addRunArtifact(unit).step);
+    }
+}
+
+/// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.
+fn addModel(b: *std.Build, variant: Variant) void {
+    var modelled = variant;
+    modelled.checks = false;
+    modelled.model = true;
+    const seam = createModule(b, modelled, b.path("zig/model/seam.zig"));
+    const scenarios = createModule(b, modelled, b.path("zig/model/scenarios.zig"));
+    scenarios.addImport("model", seam);
+    const modules = layerModules(b, modelled, optionsModule(b, modelled));
+    modules[0].addImport("model", seam);
+    for (modules, layers) |module, layer| {
+        module.sanitize_thread = true;
+        if (!std.mem.eql(u8, layer.name, "abi")) scenarios.addImport(layer.name, module);
+    }
+    seam.sanitize_thread = true;
+    scenarios.sanitize_thread = true;
+    const half = b.addObject(.{
+        .name = "scenarios",
+        .root_module = scenarios,
+        .use_llvm = true,
+    });
+    var quick = variant;
+    quick.optimize = .fast;
+    const scheduler = b.addObject(.{
+        .name = "scheduler",
+        .root_module = createModule(b, quick, b.path("zig/model/command.zig")),
+        .use_llvm = true,
+    });
+    quick.strip = false;
+    const model = b.addExecutable(.{
+        .name = "model",
+        .root_module = createModule(b, quick, b.path("zig/model/main.zig")),
+        .use_llvm = true,
+    });
+    model.pie = true;
+    model.root_module.addObject(half);
+    model.root_module.addObject(scheduler);
+    const step = b.step("model", "Build the exploration of all interleavings into bin/model");
+    step.dependOn(&b.addInstallArtifact(model, .{}).step);
+}
+
+/// The tests with several threads under the thread sanitizer, with the processor's own atomics.
+fn addSanitized(b: *std.Build, variant: Variant) void {
+    const step = b.step("tsan", "Run the tests with threads under the thread sanitizer");
+    var tested = variant;
+    tested.checks = false;
+    const modules = layerModules(b, tested, optionsModule(b, tested));
+    for (modules) |module| {
+        module.sanitize_thread = true;
+        module.link_libc = true; // The sanitizer's runtime needs one.
+    }
+    for (modules, layers) |module, layer| {
+        const unit = b.addTest(.{
+            .name = b.fmt("{s}-tsan", .{layer.name}),
+            .root_module = module,
+            .filters = &.{"threads"},
+            .use_llvm = true,
+        });
+        unit.pie = true;
         step.dependOn(&b.addRunArtifact(unit).step);
     }
 }

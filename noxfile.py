@@ -60,10 +60,11 @@ def tests(session: nox.Session) -> None:
     need(session, "test")
     liballoc(session, "build")
     liballoc(session, "build", "--test")
+    liballoc(session, "build", "--tsan")
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    suites = ("unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults")
+    suites = ("unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults", "races")
     folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
@@ -75,6 +76,14 @@ def compat(session: nox.Session) -> None:
     need(session, "test")
     liballoc(session, "build")
     python(session, "-m", "tests.compat.table")
+
+
+@nox.session(default=False)
+def races(session: nox.Session) -> None:
+    """Explore every interleaving of every scenario of zig/model; arguments go to the model."""
+    need(session, "harness")
+    liballoc(session, "build", "--model")
+    session.run("zig-out/bin/model", *(session.posargs or ["--long"]), external=True)
 
 
 @nox.session(name="preload-smoke")

@@ -6,6 +6,8 @@ pub const assert = asserts.assert;
 pub const assertHardened = asserts.assertHardened;
 pub const assertExpensive = asserts.assertExpensive;
 pub const verify = asserts.verify;
+/// What all layers call for atomics; see the file.
+pub const atomic = @import("atomic.zig");
 pub const bulk = @import("bulk.zig");
 pub const size_class = @import("size_class.zig");
 pub const tunables = @import("tunables.zig");
@@ -20,6 +22,7 @@ pub inline fn compilerBarrier() void {
 
 test {
     _ = asserts;
+    _ = atomic;
     _ = bulk;
     _ = size_class;
     _ = tunables;

@@ -13,7 +13,7 @@ const assert = base.assert;
 /// freed the last one to the thread that takes the next.
 const Fill = packed struct(u64) { used: u32, live: u32 };
 
-var fill: std.atomic.Value(u64) = .init(0);
+var fill: base.atomic.Value(u64) = .init(0);
 var buffer: [t.emergency_size]u8 align(16) = undefined;
 
 const header_size = 16;

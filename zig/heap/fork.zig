@@ -14,35 +14,37 @@ const registry = @import("registry.zig");
 const thread = @import("thread.zig");
 const Heap = heaps.Heap;
 
-const Word = std.atomic.Value(u32);
+const Word = base.atomic.Value(u32);
 const child = 0;
 const repairing = 1;
 const settled = 2;
+/// Whole pages on every machine. Not machine.page_size: another thread may just be setting it.
+const page_length = 64 * 1024;
 
 /// Before initialisation, and where no page can be had: a word that says "no fork".
 var fallback: Word = .init(settled);
 /// Published once by `init`, with what it points to.
-var place: std.atomic.Value(*Word) = .init(&fallback);
+var place: base.atomic.Value(*Word) = .init(&fallback);
 /// Whether the hook for old kernels is registered.
-var hooked: std.atomic.Value(bool) = .init(false);
+var hooked: base.atomic.Value(bool) = .init(false);
 /// Forks this process descends from, counted from the program's start. A statistic.
 var generation: u32 = 0;
 
 /// Called by every thread that may wait for the initialisation lock, before it does: a child made
 /// while another thread held that lock must be able to tell. False: no memory for the page.
 pub fn init() bool {
-    os.Lock.before_sleep = &repairWaiting;
+    os.Lock.before_sleep.store(&repairWaiting, .monotonic); // See there.
     if (place.load(.acquire) != &fallback) return true;
-    const page = os.memory.map(os.machine.page_size) orelse return false;
+    const page = os.memory.map(page_length) orelse return false;
     const word: *Word = @ptrCast(@alignCast(page));
     word.store(settled, .monotonic); // Published with the place.
-    if (os.memory.wipeOnFork(page, os.machine.page_size)) {
+    if (os.memory.wipeOnFork(page, page_length)) {
         // seq_cst: before the initialisation lock is taken, for the snapshot of a fork.
         if (place.cmpxchgStrong(&fallback, word, .seq_cst, .acquire) == null) return true;
-        _ = os.memory.unmap(page, os.machine.page_size); // Another thread was first.
+        _ = os.memory.unmap(page, page_length); // Another thread was first.
         return true;
     }
-    _ = os.memory.unmap(page, os.machine.page_size);
+    _ = os.memory.unmap(page, page_length);
     if (hooked.swap(true, .monotonic)) return true; // It guards nothing else.
     if (os.host.registerAtfork()) |register| _ = register(null, null, &childHook, null);
     return true;
@@ -78,7 +80,7 @@ fn repairWaiting(holder: u32) void {
 fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void {
     if (state().cmpxchgStrong(child, repairing, .acquire, .acquire) != null) {
         // Another thread of the child is at it: it makes no system call that could block.
-        while (happened()) std.atomic.spinLoopHint();
+        while (happened()) base.atomic.spinLoopHint();
         return;
     }
     generation += 1;

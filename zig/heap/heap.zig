@@ -97,7 +97,7 @@ pub const Heap = extern struct {
     exit_rounds: u8,
     /// Written by the owner (exit: seq_cst, before it looks at the inbox once more; adoption),
     /// read by posters after their push (seq_cst): one of the two sees the other.
-    state: std.atomic.Value(State),
+    state: base.atomic.Value(State),
     parked_count: u32,
     outgoing: [t.outgoing_slots]remote_free.Outgoing,
     // Sentinels end here.

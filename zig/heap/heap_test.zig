@@ -104,7 +104,7 @@ test "model: 10^6 operations in one thread, sizes 1 B to 1 MiB" {
 }
 
 const shared_slots = 2048;
-var shared: [shared_slots]std.atomic.Value(?*Held) = @splat(.init(null));
+var shared: [shared_slots]base.atomic.Value(?*Held) = @splat(.init(null));
 
 /// Every block is a record of itself; threads swap blocks through the shared slots, so that most
 /// are freed by another thread than the one that took them.

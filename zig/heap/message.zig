@@ -12,7 +12,7 @@ pub const Message = extern struct {
     next: ?*Message,
     count: u32,
     /// Messages in the inbox when this one was pushed, it included. Monotonic: a hint.
-    depth: std.atomic.Value(u32),
+    depth: base.atomic.Value(u32),
     blocks: [t.message_blocks_max]usize,
 };
 
@@ -25,7 +25,7 @@ comptime {
 pub const Inbox = extern struct {
     /// Push: seq_cst, publishes the message's fields, and comes before the poster's load of the
     /// heap's state in the one order of all seq_cst operations. Pop: acquire, pairs with push.
-    head: std.atomic.Value(?*Message),
+    head: base.atomic.Value(?*Message),
 
     /// How many messages the inbox holds now, roughly: for helpers.
     pub fn push(inbox: *Inbox, message: *Message) u32 {
@@ -42,6 +42,12 @@ pub const Inbox = extern struct {
 
     pub inline fn isEmpty(inbox: *const Inbox) bool {
         return inbox.head.load(.monotonic) == null; // A hint; who acts on it pops.
+    }
+
+    /// The same as a part of the one order of all seq_cst operations, for the last look at an
+    /// orphan's inbox: a poster that found the lock taken, or the heap active, is not missed.
+    pub inline fn isEmptySeqCst(inbox: *const Inbox) bool {
+        return inbox.head.load(.seq_cst) == null;
     }
 
     /// Under the heap's lock.

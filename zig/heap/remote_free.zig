@@ -166,7 +166,7 @@ pub noinline fn deliver(owner: u32, message: *Message, helper: *Heap, help: Help
     // seq_cst: after the push; see Heap.state.
     const orphan = target.state.load(.seq_cst) == .orphan;
     const flooded = depth > t.inbox_messages_bound;
-    if ((orphan or flooded) and target != helper and target.lock.tryAcquire(helper.id)) {
+    if ((orphan or flooded) and target != helper and target.lock.tryAcquireSeqCst(helper.id)) {
         drainHelped(target, helper);
         releaseHelped(target, helper);
     }
@@ -183,10 +183,10 @@ pub fn drainHelped(target: *Heap, helper: *Heap) void {
 /// poster may have found the lock taken.
 pub noinline fn releaseHelped(target: *Heap, helper: *Heap) void {
     for (0..help_rounds_max) |_| {
-        target.lock.release();
-        // seq_cst: after the release, against a push before a failed tryAcquire.
-        if (target.state.load(.seq_cst) != .orphan or target.inbox.isEmpty()) return;
-        if (!target.lock.tryAcquire(helper.id)) return;
+        target.lock.releaseSeqCst();
+        // All seq_cst: release, then look; poster: push, then try. One of them sees the other.
+        if (target.state.load(.seq_cst) != .orphan or target.inbox.isEmptySeqCst()) return;
+        if (!target.lock.tryAcquireSeqCst(helper.id)) return;
         // Adopted meanwhile: an exiting owner must not touch what is another thread's now.
         if (target.state.load(.monotonic) != .orphan) break; // Stable under the lock.
         drainHelped(target, helper);

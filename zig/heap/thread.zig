@@ -21,14 +21,14 @@ const Heap = heaps.Heap;
 
 var init_lock: os.Lock = .{};
 /// Stored with release after everything `initialise` sets; loaded with acquire by `attach`.
-var initialised: std.atomic.Value(bool) = .init(false);
+var initialised: base.atomic.Value(bool) = .init(false);
 /// Called once at initialisation, when the root file of the program declares it: the library
 /// reads its options there.
 const on_init: ?fn () void = if (@hasDecl(root, "onInit")) root.onInit else null;
 
 const KeyState = enum(u8) { none, creating, ready, absent };
 /// Stored with release after `key`; loaded with acquire by `hook`.
-var key_state: std.atomic.Value(KeyState) = .init(.none);
+var key_state: base.atomic.Value(KeyState) = .init(.none);
 var key: c_uint = 0;
 /// glibc calls destructors in up to 4 rounds. Ours waits for the second that it sees, not for the
 /// last: a thread whose first call is made by a destructor is only seen from round 2 or 3 on.

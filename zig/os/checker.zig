@@ -6,7 +6,8 @@
 const std = @import("std");
 const builtin = @import("builtin");
 const build_options = @import("build_options");
-const Text = @import("base").Text;
+const base = @import("base");
+const Text = base.Text;
 const host = @import("host.zig");
 const machine = @import("machine.zig");
 const report = @import("report.zig");
@@ -26,7 +27,7 @@ pub const Mode = enum(u8) {
 };
 
 /// Written by `detect` alone: release, after `next`; pairs with the acquire load in `current`.
-var mode: std.atomic.Value(Mode) = .init(.unknown);
+var mode: base.atomic.Value(Mode) = .init(.unknown);
 
 pub inline fn current() Mode {
     return mode.load(.acquire);
@@ -157,7 +158,7 @@ fn request(what: Request, a: usize, b: usize, c: usize, d: usize) usize {
 }
 
 /// Whether AddressSanitizer has mapped its shadow memory. Its own start calls malloc before that.
-var shadow_mapped: std.atomic.Value(bool) = .init(false);
+var shadow_mapped: base.atomic.Value(bool) = .init(false);
 
 fn isShadowMapped(address: usize) bool {
     if (shadow_mapped.load(.monotonic)) return true; // Publishes nothing.

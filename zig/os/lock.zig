@@ -8,10 +8,13 @@
 const std = @import("std");
 const linux = std.os.linux;
 const base = @import("base");
+const atomic = base.atomic;
+const futex = if (atomic.modelled) atomic.model.futex else @import("futex.zig");
 const assert = base.assert;
 
 const contended: u32 = 1 << 31;
-const spins_max = 60;
+// In the model one turn shows what all do.
+const spins_max = if (atomic.modelled) 1 else 60;
 /// A sleeper looks this often whether it still is in the process it went to sleep in: a handler
 /// may fork while its thread sleeps here, and the kernel restarts the wait in the child too, where
 /// nobody is left to end it.
@@ -20,16 +23,25 @@ const look_period: linux.timespec = .{ .sec = 0, .nsec = 100_000_000 };
 pub const Lock = extern struct {
     // Written by every thread that takes or releases the lock. `acquire` orders on taking pair
     // with the `release` swap in `release` and publish everything the lock guards.
-    word: std.atomic.Value(u32) = .init(0),
+    word: atomic.Value(u32) = .init(0),
 
     /// Called before every sleep, by the thread that waits; set once, at initialisation. It opens
     /// the locks of threads that do not exist in this process.
-    pub var before_sleep: ?*const fn (holder: u32) void = null;
+    /// Two threads may set it at once. monotonic: it is code, nothing is published with it.
+    pub var before_sleep: atomic.Value(?*const fn (holder: u32) void) = .init(null);
 
     pub inline fn tryAcquire(lock: *Lock, holder: u32) bool {
         assert(holder != 0);
         assert(holder & contended == 0);
         return lock.word.cmpxchgStrong(0, holder, .acquire, .monotonic) == null;
+    }
+
+    /// The same as a part of the one order of all seq_cst operations, also when it fails: for who
+    /// has just published what the holder looks for after `releaseSeqCst`.
+    pub inline fn tryAcquireSeqCst(lock: *Lock, holder: u32) bool {
+        assert(holder != 0);
+        assert(holder & contended == 0);
+        return lock.word.cmpxchgStrong(0, holder, .seq_cst, .seq_cst) == null;
     }
 
     pub inline fn acquire(lock: *Lock, holder: u32) void {
@@ -41,10 +53,10 @@ pub const Lock = extern struct {
         for (0..spins_max) |_| {
             // monotonic: only a hint whether to try; tryAcquire orders.
             if (lock.word.load(.monotonic) == 0 and lock.tryAcquire(holder)) return;
-            std.atomic.spinLoopHint();
+            atomic.spinLoopHint();
         }
         while (true) {
-            if (Lock.before_sleep) |look| look(holder);
+            if (Lock.before_sleep.load(.monotonic)) |look| look(holder);
             // monotonic: the value is only compared and passed to the kernel.
             const word = lock.word.load(.monotonic);
             if (word == 0) {
@@ -56,8 +68,7 @@ pub const Lock = extern struct {
             const marked = word | contended;
             if (word != marked and
                 lock.word.cmpxchgStrong(word, marked, .monotonic, .monotonic) != null) continue;
-            const operation: linux.FUTEX_OP = .{ .cmd = .WAIT, .private = true };
-            _ = linux.futex_4arg(&lock.word.raw, operation, marked, &look_period);
+            futex.wait(&lock.word, marked, &look_period);
         }
     }
 
@@ -67,9 +78,16 @@ pub const Lock = extern struct {
         if (word & contended != 0) lock.wake();
     }
 
+    /// The same as a part of the one order of all seq_cst operations: see `tryAcquireSeqCst`.
+    pub inline fn releaseSeqCst(lock: *Lock) void {
+        const word = lock.word.swap(0, .seq_cst);
+        assert(word != 0);
+        if (word & contended != 0) lock.wake();
+    }
+
     fn wake(lock: *Lock) void {
         @branchHint(.cold);
-        _ = linux.futex_3arg(&lock.word.raw, .{ .cmd = .WAKE, .private = true }, 1);
+        futex.wake(&lock.word, 1);
     }
 
     /// Who holds the lock, for work done under it; 0: nobody.

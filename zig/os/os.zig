@@ -1,15 +1,17 @@
 //! The operating system as the allocator sees it: memory, locks, the thread word, facts about the
 //! machine, symbols of the host. Only this layer makes system calls.
 const builtin = @import("builtin");
+const atomic = @import("base").atomic;
 
 pub const linux = @import("linux.zig");
 pub const fake = @import("fake.zig");
 /// What the layers above call: the real thing, or in tests the port that can refuse.
-pub const memory = if (builtin.is_test) fake else linux;
+pub const memory =
+    if (atomic.modelled) atomic.model.memory else if (builtin.is_test) fake else linux;
 pub const checker = @import("checker.zig");
 pub const host = @import("host.zig");
 pub const machine = @import("machine.zig");
-pub const tls = @import("tls.zig");
+pub const tls = if (atomic.modelled) atomic.model.tls else @import("tls.zig");
 pub const Lock = @import("lock.zig").Lock;
 pub const report = @import("report.zig");
 

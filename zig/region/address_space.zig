@@ -14,7 +14,7 @@ const SliceId = @import("slice.zig").SliceId;
 
 /// An entry of the slice map: owner id << 13 | class << 5. 0: never handed out, or not the first
 /// slice of a run. Readable by any thread at any time.
-pub const Entry = std.atomic.Value(u32);
+pub const Entry = base.atomic.Value(u32);
 
 /// A bit for each block of a slab of one slice; see slab.
 pub const LiveBits = [t.slab_blocks_max / 64]u64;
@@ -24,7 +24,7 @@ pub const Region = struct {
     address: usize,
     /// Slices whose map entries are readable. Written under the run lock with release, after the
     /// map was committed; `find` and the fast path load it (see `hot`).
-    limit: std.atomic.Value(usize),
+    limit: base.atomic.Value(usize),
     map: [*]Entry,
     slices: [*]Slice,
     /// Live bits of slabs of more than 256 blocks: room for one slab a slice.
@@ -53,7 +53,7 @@ pub const Hot = extern struct {
     /// above it when the pointer is outside or not 16-byte aligned. Written with release under
     /// the run lock, after address and map; pairs with the acquire load in `find`. The fast path
     /// loads it monotonic: a thread that owns a block has synchronised with the one that made it.
-    limit_units: std.atomic.Value(usize) = .init(0),
+    limit_units: base.atomic.Value(usize) = .init(0),
     map: [*]Entry = undefined,
     slices: [*]Slice = undefined,
     // Neighbouring lines are fetched in pairs: nothing that is written often may follow.
@@ -69,7 +69,7 @@ comptime {
 var regions: [t.regions_max]Region = undefined;
 /// Regions published. Written under the run lock with release after the region's fields; pairs
 /// with the acquire load in `find`.
-var region_count: std.atomic.Value(u32) = .init(0);
+var region_count: base.atomic.Value(u32) = .init(0);
 
 const units_per_slice_shift = t.slice_shift - 4;
 const chunk_size = 2 * t.mib;

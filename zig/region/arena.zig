@@ -22,7 +22,7 @@ var spare: [t.regions_max]space.Arena = undefined;
 var spare_count: u32 = 0;
 var free_lists: [size_max_shift + 1]?*Link = @splat(null);
 /// Bytes handed out and not returned; a statistic.
-var used_bytes: std.atomic.Value(usize) = .init(0);
+var used_bytes: base.atomic.Value(usize) = .init(0);
 /// Bytes in the free lists. Under the lock.
 var freed_bytes: usize = 0;
 

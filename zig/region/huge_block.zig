@@ -10,7 +10,7 @@ const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
 
-const Atomic = std.atomic.Value(usize);
+const Atomic = base.atomic.Value(usize);
 
 const Block = struct {
     /// 0: never used; `removed`: tombstone. Stored with release after the rest of the entry was
@@ -36,7 +36,7 @@ const list_tries_max = 10_000;
 pub var lock: os.Lock = .{};
 var tables: [16]Table = undefined;
 /// Tables made; the last one is in use. Stored with release after the table; pairs with `table`.
-var table_count: std.atomic.Value(u32) = .init(0);
+var table_count: base.atomic.Value(u32) = .init(0);
 /// Entries of the newest table that are not 0. Under the lock.
 var filled: usize = 0;
 /// Addresses that blocks had until lately, the oldest overwritten. monotonic:
@@ -173,7 +173,7 @@ pub fn list(extents: []Extent, holder: u32) usize {
     // Tried, not waited for: a signal handler may ask while its own thread holds the lock.
     for (0..list_tries_max) |_| {
         if (lock.tryAcquire(holder)) break;
-        std.atomic.spinLoopHint();
+        base.atomic.spinLoopHint();
     } else return 0;
     defer lock.release();
     const current = table() orelse return 0;

@@ -22,7 +22,7 @@ pub var decay_ms: i64 = t.decay_ms_default;
 /// A clock in ms that moves with slow calls, cut to 32 bits. Under the run lock.
 pub var now_ms: u32 = 0;
 /// Slices purged since start. Written after each purge, read by statistics.
-pub var purged_slices: std.atomic.Value(usize) = .init(0);
+pub var purged_slices: base.atomic.Value(usize) = .init(0);
 /// Slices purged since metadata was last given back.
 var metadata_due_slices: u32 = 0;
 /// Until then no purge is tried: the system refused one. 0: it did not. Always odd, so never 0 by

@@ -25,7 +25,7 @@ pub var lock: os.Lock = .{};
 pub var runs: FreeRuns = .{};
 /// Slices handed out: slabs, blocks, and what magazines hold. Written under the lock, atomic for
 /// `liveBytes` alone.
-pub var live_slices: std.atomic.Value(u32) = .init(0);
+pub var live_slices: base.atomic.Value(u32) = .init(0);
 
 fn countLive(change: i64) void {
     // monotonic, no read-modify-write: under the lock.
@@ -41,7 +41,7 @@ pub fn liveBytes() usize {
 /// What is to be purged at the end of the slow call. Under the lock.
 var pending: purge.Plan = .{ .slices = 0, .piece = 0 };
 /// Whether there is something pending: written under the lock, read as a hint. monotonic.
-var due: std.atomic.Value(bool) = .init(false);
+var due: base.atomic.Value(bool) = .init(false);
 
 /// A run handed out. `zero`: its memory reads as zero.
 pub const Run = struct { first: SliceId, zero: bool };

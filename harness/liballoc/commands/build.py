@@ -30,6 +30,8 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page-size", type=int, metavar="BYTES", help="with --test: as if pages had this size"
     )
+    choice.add_argument("--model", action="store_true", help="build the model of races instead")
+    choice.add_argument("--tsan", action="store_true", help="test under the thread sanitizer")
     choice.add_argument("--check-format", action="store_true", help="run zig fmt --check instead")
 
 
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace, driver: Driver | None = None) -> int:
         raise UsageError("--page-size goes with --test")
     if arguments.test:
         driver.test(arguments.page_size)
+    elif arguments.model or arguments.tsan:
+        driver.step("model" if arguments.model else "tsan")
     elif arguments.check_format:
         present = [name for name in ("build.zig", "zig") if (driver.root / name).exists()]
         driver.check_format(present)

@@ -63,6 +63,10 @@ class Driver:
         filters = [f"-Dtest-filter={name}" for name in PAGE_SIZE_TESTS]
         self._zig("build", "test", f"-Dpage-size={page_size}", *filters)
 
+    def step(self, name: str) -> None:
+        """Run another step of build.zig: model, tsan."""
+        self._zig("build", name, "--prefix", "zig-out")
+
     def check_format(self, paths: Sequence[str]) -> None:
         """`zig fmt --check`."""
         self._zig("fmt", "--check", *paths)

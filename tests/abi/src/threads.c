@@ -246,3 +246,52 @@ OURS(C31_first_call_in_a_key_destructor) {
     for (int turn = 0; turn < 2000; turn++) run_and_join(only_set_the_key, &late_key);
     CHECK(mallinfo2().ordblks < 20, "%zu heaps", mallinfo2().ordblks);
 }
+
+enum { LAST_ACTS = 100000, AT_ONCE = 8, ROUNDS = 4 };
+struct last_act {
+    void *block; /* made by another thread */
+    int round;   /* of destructors in which it is freed */
+    int sets;
+    int calls_before;
+};
+static pthread_key_t last_key;
+
+static void free_as_last_act(void *value) {
+    struct last_act *act = (struct last_act *)value;
+    if (++act->sets < act->round) pthread_setspecific(last_key, act);
+    else free(act->block);
+}
+
+static void *only_set_the_last_key(void *argument) {
+    struct last_act *act = (struct last_act *)argument;
+    /* The others had no heap before. */
+    if (act->round > 2 || act->calls_before) {
+        void *volatile kept = malloc(64); /* the compiler would leave the pair out */
+        free(kept);
+    }
+    pthread_setspecific(last_key, act);
+    return NULL;
+}
+
+/* 10^5 threads that free a block of another's in a destructor, some in the last round of all, when
+ * their heap is gone, and do nothing after that which could bring it home. */
+CASE(a_hundred_thousand_last_acts) {
+    CHECK(pthread_key_create(&last_key, free_as_last_act) == 0, "pthread_key_create");
+    size_t at_start = 0;
+    for (int turn = 0; turn < LAST_ACTS / AT_ONCE; turn++) {
+        pthread_t threads[AT_ONCE];
+        struct last_act acts[AT_ONCE];
+        for (int i = 0; i < AT_ONCE; i++) {
+            acts[i].block = memset(malloc(16 + (size_t)(turn * 37 + i * 501) % 4000), 1, 16);
+            acts[i].round = 1 + (turn + i) % ROUNDS;
+            acts[i].sets = 0;
+            acts[i].calls_before = turn % 2;
+            start(&threads[i], only_set_the_last_key, &acts[i]);
+        }
+        for (int i = 0; i < AT_ONCE; i++) pthread_join(threads[i], NULL);
+        if (turn == 500) at_start = process_size().resident;
+    }
+    size_t at_end = process_size().resident;
+    CHECK(at_end <= at_start + 2 * MIB, "%zu KiB to %zu KiB", at_start / KIB, at_end / KIB);
+    pthread_key_delete(last_key);
+}
