@@ -27,7 +27,7 @@ RESULTS = ROOT / "zig-out" / "reports" / "compat.xml"
 # Where tests with ids are.
 TEST_FOLDERS = ("tests/abi", "tests/compat", "tests/elf", "tests/misuse")
 PRIORITIES = (0, 1, 2)
-LABEL = re.compile(r"(?<![A-Za-z0-9])(C\d\d)_\w+")
+LABEL = re.compile(r"(?<![A-Za-z0-9])((?:C\d\d_)+)\w+")
 # Longer lists of tests are cut: the command above the table names all of them.
 TESTS_SHOWN_MAX = 6
 PASSED, FAILED, SKIPPED, EXPECTED = "passed", "FAILED", "not shown here", "does not hold"
@@ -72,7 +72,8 @@ def labels_of(names: Iterable[str]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name in names:
         for match in LABEL.finditer(name.replace("test_C", "C")):
-            found.setdefault(match[1], set()).add(match[0])
+            for row in match[1].rstrip("_").split("_"):
+                found.setdefault(row, set()).add(match[0])
     return found
 
 
