@@ -89,8 +89,8 @@ def test_results_are_read(tmp_path: Path) -> None:
 def test_names_that_are_no_ids() -> None:
     names = ["test_C123_no", "test_XC12_no", "test_c12_no", "test_C12", "x[a-C44_yes]"]
     assert table.labels_of(names) == {"C44": {"C44_yes"}}
-    both = {"C46_C47_two_rows"}
-    assert table.labels_of(["test_C46_C47_two_rows"]) == {"C46": both, "C47": both}
+    both = {"C48_C47_two_rows"}
+    assert table.labels_of(["test_C48_C47_two_rows"]) == {"C48": both, "C47": both}
 
 
 @pytest.mark.parametrize("arguments", [["/nowhere/results.xml"], ["a", "b"]])
