@@ -47,12 +47,18 @@ pub fn posixMemalign(out: *?*anyopaque, alignment: usize, size: usize) callconv(
 }
 
 pub fn valloc(size: usize) callconv(.c) ?*anyopaque {
-    return allocate(os.machine.page_size, size);
+    return allocate(pageSize(), size);
+}
+
+/// Known once the heap is up, and this may be the first call of the process.
+fn pageSize() usize {
+    heap.slow.settle();
+    return os.machine.page_size;
 }
 
 /// Whole pages; 0 bytes are one page.
 pub fn pvalloc(size: usize) callconv(.c) ?*anyopaque {
-    const page = os.machine.page_size;
+    const page = pageSize();
     const rounded = std.math.add(usize, @max(size, 1), page - 1) catch return outOfMemory();
     return allocate(page, rounded & ~(page - 1));
 }

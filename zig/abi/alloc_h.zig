@@ -30,7 +30,7 @@ pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
         .bytes_mapped = now.bytes_mapped,
         .bytes_resident = statistics.residentBytes(),
         .total_allocated = now.total_allocated,
-        .total_pages = now.bytes_mapped / os.machine.page_size,
+        .total_pages = statistics.pagesOf(now.bytes_mapped),
         .fragmentation_pct = @as(f64, @floatFromInt(statistics.fragmentationThousandths())) / 1000,
     };
     const known = @min(size, @sizeOf(AllocStats));

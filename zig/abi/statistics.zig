@@ -131,6 +131,11 @@ pub fn residentBytes() u64 {
     return sum;
 }
 
+/// Pages of the operating system that hold so many bytes.
+pub fn pagesOf(bytes: u64) u64 {
+    return (bytes + os.machine.page_size - 1) / os.machine.page_size;
+}
+
 /// One JSON object, no newline.
 pub fn writeJson(text: *base.Text) void {
     const now = current();
@@ -153,7 +158,7 @@ pub fn writeJson(text: *base.Text) void {
     text.jsonKey("fragmentation_pct");
     text.fixed(fragmentationThousandths());
     text.jsonField("total_allocated", now.total_allocated);
-    text.jsonField("total_pages", now.bytes_mapped / os.machine.page_size);
+    text.jsonField("total_pages", pagesOf(now.bytes_mapped));
     text.jsonField("huge_blocks", now.huge_count);
     text.jsonField("heaps", now.heaps);
     text.jsonField("orphans", now.orphans);
