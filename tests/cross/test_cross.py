@@ -1,8 +1,8 @@
 """The ABI programs on aarch64 and riscv64 under qemu-user, with pages of 4, 16 and 64 KiB.
 
-Short form: a choice of programs on the release library. `--long`: every program, release and debug.
-What qemu cannot show is listed below with its reason. Static programs are not here: the ABI programs
-ask for names that musl, the one static libc at hand, does not have.
+Short form: a choice of programs on the release library. `--long`: every program, release and
+debug. What qemu cannot show is listed below with its reason. Static programs are not here: the ABI
+programs ask for names that musl, the one static libc at hand, does not have.
 """
 
 from __future__ import annotations
