@@ -105,6 +105,9 @@ pub const Heap = extern struct {
     message_count: u32,
     lock: os.Lock,
     ticks: u32,
+    /// Where its thread has the thread word, which no two living threads share; 0: no thread, or
+    /// the shared heap. Written by that thread, read by its successor at the same address.
+    word_address: base.atomic.Value(usize),
     /// Fresh runs taken, and frees since then that found a medium magazine full.
     medium_ticks: u32,
     medium_frees: u32,

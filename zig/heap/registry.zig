@@ -155,6 +155,8 @@ pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bo
             heap.lock.reset();
             continue;
         }
+        // Its thread may have been anywhere: nobody inherits it as it is.
+        heap.word_address.store(0, .monotonic);
         const state = heap.state.load(.monotonic);
         const lost = heap.lock.holderLost(survivor_holder);
         if (lost) heap.lock.reset();

@@ -66,14 +66,37 @@ pub fn attach() ?*Heap {
         return null;
     }
     if (fork.happened()) fork.repair(null, me);
-    const heap = registry.adopt(me) orelse registry.create(me) orelse {
+    const heap = inherit() orelse registry.adopt(me) orelse registry.create(me) orelse {
         setPlace(.empty);
         return null;
     };
+    const address = os.tls.address();
+    heap.word_address.store(address, .monotonic); // For a successor, whom libc orders after us.
+    heirs[heirOf(address)].store(heap.id, .monotonic);
     heap.hooked = false;
     heap.exit_rounds = 0;
     setWord(heap);
     return heap;
+}
+
+/// The heap last attached to by a thread with its word at an address of this hash: a hint.
+var heirs: [4096]base.atomic.Value(u32) = @splat(.init(0));
+
+fn heirOf(address: usize) usize {
+    return ((address >> 6) *% 0x9e37_79b9_7f4a_7c15) >> (64 - 12);
+}
+
+/// The heap of a thread that ended without a word: libc does not call a destructor that a thread
+/// sets in the last of its rounds, nor any for a thread made by clone. This thread has got its
+/// thread-local storage, so it is gone, and the heap is as it left it.
+fn inherit() ?*Heap {
+    const address = os.tls.address();
+    const id = heirs[heirOf(address)].load(.monotonic);
+    const heap = registry.get(id) orelse return null;
+    if (heap.word_address.load(.monotonic) != address) return null;
+    // Cancelled inside a slow call, against all rules: what it held is torn.
+    if (heap.busy) return null;
+    return if (heap.state.load(.monotonic) == .active) heap else null;
 }
 
 fn initialise(me: u32) bool {
@@ -160,6 +183,7 @@ pub fn exit(heap: *Heap) void {
     postEverything(heap);
     // Nested calls get emergency memory until the last lock is released.
     setPlace(.booting);
+    heap.word_address.store(0, .monotonic); // Before it is anybody else's.
     heap.busy = false;
     heap.lock.acquire(heap.id);
     // seq_cst: before the look at the inbox below; see Heap.state.
