@@ -486,16 +486,18 @@ static void seed_fault(void) {
     if (corrupt_cycle == cycle) survivors[SURVIVORS / 2].address[0] ^= 4;
 }
 
+static void __attribute__((noreturn)) refuse(const char *text, const char *why) {
+    fprintf(stderr, "soak: %s %s\n"
+                    "usage: soak SEED SECONDS [--every CYCLES] [--leak BYTES] [--corrupt CYCLE]\n",
+            text == NULL ? "nothing" : text, why);
+    exit(2);
+}
+
 static uint64_t number(const char *text, uint64_t low) {
     char *rest;
     uint64_t value = text == NULL ? 0 : strtoull(text, &rest, 10);
-    if (text == NULL || *text < '0' || *text > '9' || *rest != 0 || value < low) {
-        fprintf(stderr, "soak: %s is not a number from %" PRIu64 " on\n"
-                        "usage: soak SEED SECONDS [--every CYCLES] [--leak BYTES] "
-                        "[--corrupt CYCLE]\n",
-                text == NULL ? "nothing" : text, low);
-        exit(2);
-    }
+    if (text == NULL || *text < '0' || *text > '9' || *rest != 0 || value < low)
+        refuse(text, low == 0 ? "is not a number" : "is not a number from 1 on");
     return value;
 }
 
@@ -506,7 +508,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--leak") == 0) leak_bytes = number(argv[i + 1], 1);
         else if (strcmp(argv[i], "--every") == 0) every = number(argv[i + 1], 1);
         else if (strcmp(argv[i], "--corrupt") == 0) corrupt_cycle = number(argv[i + 1], 1);
-        else number(argv[i], UINT64_MAX);
+        else refuse(argv[i], "is not an option");
     }
     start();
     report("start");
