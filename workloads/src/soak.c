@@ -1,6 +1,7 @@
 /* The soak program: threads in changing phases, cycle after cycle, every block's contents verified.
  *
- *     soak SEED SECONDS [--every CYCLES] [--leak BYTES] [--corrupt CYCLE]
+ *     soak SEED SECONDS [--every CYCLES] [--cycles MIN] [--leak BYTES]
+ *         [--corrupt CYCLE]
  *
  * A cycle is every phase once: hand-over between threads, thread churn, forks while others
  * allocate, bursts, growth by realloc, huge blocks, short-lived beside long-lived blocks, and a
@@ -10,9 +11,9 @@
  * seconds since the start, resident bytes, mappings, forks so far and, where the malloc has
  * alloc_stats_json, its figures.
  *
- * --leak loses a block in every cycle and --corrupt changes a byte of a survivor: both are there
- * to see the watcher turn red. Exit status 0: all contents were right. 1: one line says what was
- * not. 2: usage. */
+ * It ends after SECONDS, but not before --cycles. --leak loses a block in every cycle, --corrupt
+ * changes a byte of a survivor: both are there to see the watcher turn red. Exit status 0: all
+ * contents were right. 1: one line says what was not. 2: usage. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
@@ -59,7 +60,7 @@ struct worker {
 /* The malloc under test may have it. */
 extern int alloc_stats_json(char *buffer, size_t size) __attribute__((weak));
 
-static uint64_t seed, cycle, leak_bytes, corrupt_cycle, every = 1;
+static uint64_t seed, cycle, cycles_min, leak_bytes, corrupt_cycle, every = 1;
 static struct worker workers[WORKERS];
 static struct block survivors[SURVIVORS];
 static size_t survivor_next;
@@ -488,7 +489,8 @@ static void seed_fault(void) {
 
 static void __attribute__((noreturn)) refuse(const char *text, const char *why) {
     fprintf(stderr, "soak: %s %s\n"
-                    "usage: soak SEED SECONDS [--every CYCLES] [--leak BYTES] [--corrupt CYCLE]\n",
+                    "usage: soak SEED SECONDS [--every CYCLES] [--cycles MIN] [--leak BYTES] "
+                    "[--corrupt CYCLE]\n",
             text == NULL ? "nothing" : text, why);
     exit(2);
 }
@@ -507,12 +509,13 @@ int main(int argc, char **argv) {
     for (int i = 3; i < argc; i += 2) {
         if (strcmp(argv[i], "--leak") == 0) leak_bytes = number(argv[i + 1], 1);
         else if (strcmp(argv[i], "--every") == 0) every = number(argv[i + 1], 1);
+        else if (strcmp(argv[i], "--cycles") == 0) cycles_min = number(argv[i + 1], 1);
         else if (strcmp(argv[i], "--corrupt") == 0) corrupt_cycle = number(argv[i + 1], 1);
         else refuse(argv[i], "is not an option");
     }
     start();
     report("start");
-    while (elapsed() < seconds) {
+    while (elapsed() < seconds || cycle < cycles_min) {
         cycle++;
         for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++) {
             phases[i].run();

@@ -43,6 +43,8 @@ WORKLOAD_SECONDS_MAX = 120
 # Beyond this many minutes the soak program reports every second, third ... cycle.
 MINUTES_EVERY_CYCLE = 5
 
+# A short run goes on until growth can be told: the trend wants eight points after its warm-up.
+CYCLES_MIN = 12
 # Shorter runs leave out the long forms of rows of the compatibility table.
 MINUTES_WITH_ROWS = 3
 
@@ -118,7 +120,8 @@ def repeat_command(arguments: argparse.Namespace, seed: int) -> str:
 
 def program_arguments(arguments: argparse.Namespace) -> tuple[str, ...]:
     """What the soak program gets beside seed and time."""
-    words = ["--every", str(max(1, int(arguments.minutes / MINUTES_EVERY_CYCLE)))]
+    every = max(1, int(arguments.minutes / MINUTES_EVERY_CYCLE))
+    words = ["--every", str(every), "--cycles", str(every * CYCLES_MIN)]
     for name in ("leak", "corrupt"):
         if getattr(arguments, name):
             words += [f"--{name}", str(getattr(arguments, name))]
