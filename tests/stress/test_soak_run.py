@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_an_interrupt_ends_with_the_report(tmp_path: Path) -> None:
         samples = tmp_path / "samples.jsonl"
         while not (samples.exists() and '"survivors"' in samples.read_text()):
             assert process.poll() is None, "it ended by itself"
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         shown = process.stdout.read()

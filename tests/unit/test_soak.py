@@ -202,7 +202,7 @@ def run_plan(plan: Plan, work: Callable[[Workload], Result] | None = None) -> En
         ("kill -SEGV $$", "one: killed by SIGSEGV"),
         ("echo 'liballoc: double free' >&2", "one: said liballoc: double free"),
         ("echo '{'", "the watcher ended"),
-        ("LD_PRELOAD=/no/library true", "one: said ERROR: ld.so: object '/no/library'"),
+        ("LD_PRELOAD=/no/library /bin/true", "one: said ERROR: ld.so: object '/no/library'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

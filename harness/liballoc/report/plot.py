@@ -43,7 +43,7 @@ def plot_soak(entries: Sequence[Mapping[str, Any]], target: Path, title: str) ->
     lower.set_ylabel("mappings")
     lower.set_xlabel("minutes")
     for axes in (upper, lower):
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
         axes.grid(alpha=0.3)
         if phases:
             axes.legend(loc="lower right")

@@ -86,10 +86,13 @@ def show(summary: Summary, file: IO[str] | None = None) -> None:
     rows = [phase_row(phase) for phase in summary.phases]
     title = "Resident memory and mappings by phase"
     print_table(title, PHASE_COLUMNS, rows, right=PHASE_COLUMNS[2:10], file=file)
-    # The files have all processes; a terminal gets the largest.
-    largest = sorted(summary.processes, key=lambda each: -each.rss[2])[:PROCESSES_SHOWN]
+    # The files have all processes; a terminal gets the soak programs and the largest others.
+    programs = {phase.program for phase in summary.phases}
+    largest = sorted(
+        summary.processes, key=lambda each: (each.process not in programs, -each.rss[2])
+    )[:PROCESSES_SHOWN]
     rows = process_rows(largest)
-    title = f"Processes, seen from outside ({len(rows)} largest of {len(summary.processes)})"
+    title = f"Processes, seen from outside ({len(rows)} of {len(summary.processes)})"
     print_table(title, PROCESS_COLUMNS, rows, right=PROCESS_COLUMNS[1:], file=file)
     for line in closing_lines(summary):
         print(line, file=file)
