@@ -215,7 +215,7 @@ def test_how_a_program_ends(tmp_path: Path, script: str, words: str) -> None:
 
 
 def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
-    entries = run_plan(make_plan(tmp_path, "exec sleep 1000", stall=0.05))
+    entries = run_plan(make_plan(tmp_path, "exec sleep 60", stall=0.05))
     assert [entry["reason"] for entry in entries if entry["kind"] == "failure"] == [
         "one: no progress for 0.05 s"
     ]
@@ -228,7 +228,7 @@ def test_an_interrupt_is_told_and_ends_the_programs(tmp_path: Path) -> None:
     def interrupt(_: Workload) -> Result:
         raise KeyboardInterrupt
 
-    plan = make_plan(tmp_path, "exec sleep 1000", workloads=(WORKLOAD,))
+    plan = make_plan(tmp_path, "exec sleep 60", workloads=(WORKLOAD,))
     assert not SoakRun(plan, lambda entry: entries.append(dict(entry)), interrupt).run()
     pids = {entry["pid"] for entry in entries if entry["kind"] == "sample"}
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
