@@ -124,6 +124,14 @@ def hotpath(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Mixed programs for an hour, memory and mappings watched; `-- --minutes N`, `--seed S`."""
+    need(session, "soak")
+    liballoc(session, "build")
+    liballoc(session, "soak", *session.posargs)
+
+
+@nox.session(default=False)
 def mutate(session: nox.Session) -> None:
     """Break the library on purpose and demand red tests; `-- NAME ...` for some, `--jobs N`."""
     need(session, "test")

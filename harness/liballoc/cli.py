@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from liballoc import __version__
 from liballoc.errors import LiballocError, one_line
 
-COMMANDS = ("build", "config", "elf", "hotpath", "smoke")
+COMMANDS = ("build", "config", "elf", "hotpath", "smoke", "soak")
 
 EXIT_STATUSES = "exit status: 0 fine, 1 a check failed, 2 usage, 3 a tool is missing"
 

@@ -1,0 +1,1 @@
+"""What is measured of running programs, and what the figures say."""
