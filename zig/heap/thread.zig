@@ -70,9 +70,7 @@ pub fn attach() ?*Heap {
         setPlace(.empty);
         return null;
     };
-    const address = os.tls.address();
-    heap.word_address.store(address, .monotonic); // For a successor, whom libc orders after us.
-    heirs[heirOf(address)].store(heap.id, .monotonic);
+    bequeath(heap);
     heap.hooked = false;
     heap.exit_rounds = 0;
     setWord(heap);
@@ -86,10 +84,20 @@ fn heirOf(address: usize) usize {
     return ((address >> 6) *% 0x9e37_79b9_7f4a_7c15) >> (64 - 12);
 }
 
+/// monotonic: the successor is another thread at the same address, whom libc orders after this one.
+/// Not in the model, where no thread has a successor: it would only add points to its searches.
+fn bequeath(heap: *Heap) void {
+    if (base.atomic.modelled) return;
+    const address = os.tls.address();
+    heap.word_address.store(address, .monotonic);
+    heirs[heirOf(address)].store(heap.id, .monotonic);
+}
+
 /// The heap of a thread that ended without a word: libc does not call a destructor that a thread
 /// sets in the last of its rounds, nor any for a thread made by clone. This thread has got its
 /// thread-local storage, so it is gone, and the heap is as it left it.
 fn inherit() ?*Heap {
+    if (base.atomic.modelled) return null;
     const address = os.tls.address();
     const id = heirs[heirOf(address)].load(.monotonic);
     const heap = registry.get(id) orelse return null;
@@ -183,7 +191,7 @@ pub fn exit(heap: *Heap) void {
     postEverything(heap);
     // Nested calls get emergency memory until the last lock is released.
     setPlace(.booting);
-    heap.word_address.store(0, .monotonic); // Before it is anybody else's.
+    if (!base.atomic.modelled) heap.word_address.store(0, .monotonic); // Before it is another's.
     heap.busy = false;
     heap.lock.acquire(heap.id);
     // seq_cst: before the look at the inbox below; see Heap.state.
