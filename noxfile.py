@@ -65,17 +65,8 @@ def tests(session: nox.Session) -> None:
         python(session, "-m", "pytest", *session.posargs)
         return
     suites = (
-        "unit",
-        "elf",
-        "programs",
-        "abi",
-        "compat",
-        "misuse",
-        "stress",
-        "faults",
-        "races",
-        "fuzz",
-    )
+        "unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults", "races", "fuzz",
+    )  # fmt: skip
     folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)

@@ -4,6 +4,7 @@
 const std = @import("std");
 const base = @import("base");
 const heap = @import("heap");
+const region = @import("region");
 const t = base.tunables;
 const aligned = @import("aligned.zig");
 const malloc = @import("malloc.zig");
@@ -135,10 +136,15 @@ const Model = struct {
 fn runScript(_: void, smith: *std.testing.Smith) !void {
     var buffer: [2048]u8 = undefined;
     var script: base.script.Script = .{ .rest = buffer[0..smith.slice(&buffer)] };
+    // What was free before is free again after it: a block that got lost would show.
+    _ = heap.slow.trim(0);
+    const live_before = region.run_allocator.liveBytes();
     var model: Model = .{};
     while (script.next()) |step| try model.run(step);
     try model.releaseAll();
+    _ = heap.slow.trim(0);
     heap.slow.check();
+    if (region.run_allocator.liveBytes() != live_before) return error.Lost;
 }
 
 test "fuzz: heap" {
