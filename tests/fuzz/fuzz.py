@@ -6,6 +6,7 @@ Exit status: 0 no input failed, 1 one failed (its path is printed), 2 usage, 3 a
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -44,8 +45,6 @@ def progress(target: str, inputs: int, seconds: float) -> None:
 
 def random_seed() -> int:
     """Another one each time; it is printed."""
-    import random
-
     return random.SystemRandom().randrange(1 << 40)
 
 
@@ -75,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             Abi(native, Subject(name, ROOT / "zig-out" / "lib" / file), seed)
             for name, file in LIBRARIES.items()
         ]
-        targets += [Zig(name) for name in ZIG_TARGETS]
+        targets += ZIG_TARGETS
         targets = [target for target in targets if arguments.target in target.name]
         if not targets:
             parser().error(f"no target has {arguments.target!r} in its name")

@@ -46,7 +46,9 @@ def make(seed: int) -> bytes:
     return bytes(script[: steps * STEP])
 
 
-def minimise(script: bytes, fails: Callable[[bytes], bool], tries: int = 600) -> bytes:
+def minimise(
+    script: bytes, fails: Callable[[bytes], bool], step: int = STEP, tries: int = 600
+) -> bytes:
     """A shorter and plainer script that still fails; `fails` is asked at most `tries` times."""
     left = tries
 
@@ -55,12 +57,12 @@ def minimise(script: bytes, fails: Callable[[bytes], bool], tries: int = 600) ->
         left -= 1
         return left >= 0 and fails(candidate)
 
-    script = script[: len(script) // STEP * STEP]
-    chunk = max(len(script) // STEP // 2, 1)
+    script = script[: len(script) // step * step]
+    chunk = max(len(script) // step // 2, 1)
     while chunk >= 1 and left > 0:
         start, cut = 0, False
-        while start < len(script) // STEP:
-            shorter = script[: start * STEP] + script[(start + chunk) * STEP :]
+        while start < len(script) // step:
+            shorter = script[: start * step] + script[(start + chunk) * step :]
             if still(shorter):
                 script, cut = shorter, True
             else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,28 +101,58 @@ SAVED = re.compile(r"input saved to '([^']+)'")
 FIRST_ROUND = 300
 # Compiling with instrumentation, when the cache is empty.
 COMPILE_S = 600
+# In the form in which a Zig target reads its bytes their length comes first.
+LENGTH = 4
 
 
-@dataclass
+def run_zig(arguments: list[str], timeout: float) -> str:
+    """What `zig build` printed."""
+    command = [str(zig.find().executable), "build", *arguments]
+    environment = zig.build_environment(dict(os.environ))
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            return process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired:
+            # The build system's own children too: one of them hangs in an input.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise CheckFailedError(f"zig build {arguments}: no end in {timeout:.0f} s") from None
+
+
+@dataclass(frozen=True)
 class Zig:
     """A `std.testing.fuzz` target: `zig build test --fuzz=N`, which is guided by coverage."""
 
     name: str
-    """The name of the Zig test, after which all tests but this one are filtered out."""
+    """Also how the files of its inputs begin."""
+    layer: str
+    step: int
+    """Bytes that belong together when an input is cut down."""
+
+    def failure(self, native: Native, file: Path) -> str | None:
+        """What was said of an input; None when all was right. Needs `build_zig_targets`."""
+        program = ROOT / "zig-out" / "bin" / f"fuzz-{self.layer}"
+        try:
+            outcome = native.run(program, env={"FUZZ_INPUT": str(file)}, timeout=SCRIPT_TIMEOUT_S)
+        except pytest.fail.Exception as hang:
+            return str(hang)
+        return None if outcome.status == 0 else outcome.ending
 
     def run(self, seconds: float, told: Progress) -> Result:
         """Rounds of so many inputs as fit into the time that is left."""
         inputs, count = 0, FIRST_ROUND
         told(self.name, 0, 0)
-        self._zig(1, COMPILE_S)  # Compile, which is no part of the time.
         begin = time.monotonic()
         while (left := seconds - (time.monotonic() - begin)) > 0:
             round_begin = time.monotonic()
-            output = self._zig(count, COMPILE_S + left * 4)
+            test = f"-Dtest-filter=fuzz: {self.name.replace('-', ' ')}"
+            output = run_zig(["test", f"--fuzz={count}", test], COMPILE_S + left * 4)
             spent = time.monotonic() - round_begin
             if saved := SAVED.search(output):
-                kept = self._keep(ROOT / saved[1])
-                return Result(self.name, inputs, time.monotonic() - begin, kept, output.strip())
+                return self._failed(ROOT / saved[1], output, inputs, begin)
             runs = RUNS.search(output)
             if runs is None:
                 raise CheckFailedError(f"{self.name}: no report of zig: {output[-2000:]}")
@@ -131,29 +162,39 @@ class Zig:
             count = max(int(count * left / spent), 1)
         return Result(self.name, inputs, time.monotonic() - begin)
 
-    def _zig(self, count: int, timeout: float) -> str:
-        command = [
-            str(zig.find().executable), "build", "test", f"--fuzz={count}",
-            f"-Dtest-filter={self.name}",
-        ]  # fmt: skip
-        environment = zig.build_environment(dict(os.environ))
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            start_new_session=True,
-        ) as process:  # fmt: skip
-            try:
-                return process.communicate(timeout=timeout)[0]
-            except subprocess.TimeoutExpired:
-                # The build system's own children too: the input at which they hang.
-                os.killpg(process.pid, signal.SIGKILL)
-                raise CheckFailedError(f"{self.name}: no end after {timeout:.0f} s") from None
+    def _failed(self, crash: Path, output: str, inputs: int, begin: float) -> Result:
+        build_zig_targets()
+        script = crash.read_bytes()[LENGTH:]
+        saved = REGRESSIONS / f"{self.name}-{hashlib.sha256(script).hexdigest()[:8]}.bin"
+        saved.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="liballoc-fuzz-") as folder:
+            native, file = Native(Path(folder)), Path(folder) / saved.name
 
-    def _keep(self, crash: Path) -> Path:
-        kept = FOLDER / "regressions" / f"{self.name.replace(': ', '-').replace(' ', '-')}.bin"
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copyfile(crash, kept)
-        return kept
+            def fails(candidate: bytes) -> bool:
+                file.write_bytes(as_input(candidate))
+                return self.failure(native, file) is not None
+
+            # It may need what inputs before it left behind: then it is kept as it is.
+            small = scripts.minimise(script, fails, self.step) if fails(script) else script
+        saved.write_bytes(as_input(small))
+        why = f"{output.strip()[:1500]}\nbytes: {small.hex(' ', self.step)}"
+        return Result(self.name, inputs, time.monotonic() - begin, saved, why)
 
 
-ZIG_TARGETS = ("fuzz: options", "fuzz: run allocator", "fuzz: heap")
+def as_input(script: bytes) -> bytes:
+    """Bytes as a Zig target reads them."""
+    return len(script).to_bytes(LENGTH, "little") + script
+
+
+def build_zig_targets() -> None:
+    """The targets by themselves, for one input at a time."""
+    output = run_zig(["fuzz", "--prefix", "zig-out"], COMPILE_S)
+    if "error:" in output:
+        raise CheckFailedError(f"zig build fuzz: {output}")
+
+
+ZIG_TARGETS = (
+    Zig("options", "abi", step=1),
+    Zig("run-allocator", "region", step=4),
+    Zig("heap", "abi", step=4),
+)

@@ -1,6 +1,7 @@
 """Every input that once failed, and a short run of the fuzzer over the C ABI from fixed seeds.
 
-The files in regressions/ whose name begins with `abi` are scripts of src/abi.c.
+The files in regressions/ whose name begins with `abi` are scripts of src/abi.c, the others inputs
+of the Zig target that their name begins with.
 """
 
 import random
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import fuzz, scripts
-from tests.fuzz.target import ABI, REGRESSIONS, Abi
+from tests.fuzz.target import ABI, REGRESSIONS, ZIG_TARGETS, Abi, Zig, build_zig_targets
 from tests.native import Native, Subject, make_subject
 
 SEED = 20261121
-SCRIPTS = 60
+SCRIPTS = 40
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("abi*.bin")), ids=lambda path: path.stem)
@@ -23,6 +24,23 @@ def test_regression(
 ) -> None:
     target = Abi(native, make_subject(subject, request), 0)
     assert target.failure(path.read_bytes()) is None
+
+
+@pytest.fixture(scope="session")
+def zig_targets() -> None:
+    build_zig_targets()
+
+
+@pytest.mark.parametrize("target", ZIG_TARGETS, ids=lambda target: target.name)
+def test_zig_regressions(native: Native, target: Zig, zig_targets: None) -> None:
+    for path in REGRESSIONS.glob(f"{target.name}*.bin"):
+        failure = target.failure(native, path)
+        assert failure is None, f"{path.name}: {failure}"
+
+
+def test_no_regression_is_left_out() -> None:
+    targets = ("abi", *(target.name for target in ZIG_TARGETS))
+    assert not [path for path in REGRESSIONS.iterdir() if not path.name.startswith(targets)]
 
 
 @pytest.mark.parametrize("subject", ["release", "debug", "glibc"])

@@ -3,6 +3,7 @@
 //! test --fuzz=1M -Dtest-filter=fuzz:` for as many as one likes.
 const std = @import("std");
 const base = @import("base");
+const os = @import("os");
 const heap = @import("heap");
 const region = @import("region");
 const t = base.tunables;
@@ -148,6 +149,10 @@ fn runScript(_: void, smith: *std.testing.Smith) !void {
 }
 
 test "fuzz: heap" {
+    var buffer: [4096]u8 = undefined;
+    if (try os.fuzz_input.of("heap", &buffer)) |input| {
+        return std.testing.fuzz({}, runScript, .{ .corpus = &.{input} });
+    }
     const seed = 0x5eed_0602;
     errdefer std.debug.print("the corpus is of seed {x}\n", .{seed});
     var corpus: base.script.Corpus(12, 2048) = undefined;

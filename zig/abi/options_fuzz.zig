@@ -1,6 +1,7 @@
 //! Fuzz target: any bytes as options. Nothing crashes, every setting stays one that the library
-//! can work with, what was not understood is told in one line each, no control character in it. Part of `zig build
-//! test` with a few inputs; `zig build test --fuzz=1M -Dtest-filter=fuzz:` for as many as one likes.
+//! can work with, what was not understood is told in one line each, no control character in it.
+//! Part of `zig build test` with a few inputs; `zig build test --fuzz=1M -Dtest-filter=fuzz:` for
+//! as many as one likes.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -50,9 +51,10 @@ const Settings = struct {
 
 /// Bytes alone seldom make a name: where the input has these, a word stands in the text.
 const words = [_][]const u8{
-    "decay_ms", "foreign", "level", "log",     "mmap_threshold", "stats_at_exit",        "thp",
-    "never",    "auto",    "abort", "forward", "ignore",         "-1",                   "2147483647",
-    "2m",       "1g",      ":",     ",",       "\n",             "18446744073709551616",
+    "decay_ms",             "foreign", "level",      "log", "mmap_threshold", "stats_at_exit",
+    "thp",                  "never",   "auto",       "-1",  "abort",          "forward",
+    "ignore",               "2m",      "2147483647", "1g",  ":",              ",",
+    "18446744073709551616", "\n",
 };
 const word_first = 0x80;
 
@@ -91,6 +93,10 @@ fn runInput(_: void, smith: *std.testing.Smith) !void {
 }
 
 test "fuzz: options" {
+    var buffer: [4096]u8 = undefined;
+    if (try os.fuzz_input.of("options", &buffer)) |input| {
+        return std.testing.fuzz({}, runInput, .{ .corpus = &.{input} });
+    }
     const seed = 0x5eed_0603;
     errdefer std.debug.print("the corpus is of seed {x}\n", .{seed});
     var corpus: base.script.Corpus(200, 60) = undefined;

@@ -3,6 +3,7 @@
 //! -Dtest-filter=fuzz:` for as many as one likes.
 const std = @import("std");
 const base = @import("base");
+const os = @import("os");
 const t = base.tunables;
 const space = @import("address_space.zig");
 const runs = @import("run_allocator.zig");
@@ -109,6 +110,10 @@ fn runScript(_: void, smith: *std.testing.Smith) !void {
 }
 
 test "fuzz: run allocator" {
+    var buffer: [4096]u8 = undefined;
+    if (try os.fuzz_input.of("run-allocator", &buffer)) |input| {
+        return std.testing.fuzz({}, runScript, .{ .corpus = &.{input} });
+    }
     const seed = 0x5eed_0601;
     errdefer std.debug.print("the corpus is of seed {x}\n", .{seed});
     var corpus: base.script.Corpus(6, 512) = undefined;
