@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from liballoc.errors import LiballocError
+from liballoc.errors import LiballocError, ToolMissingError
 from liballoc.report.table import print_table
 from tests.fuzz.target import ZIG_TARGETS, Abi, Result, Zig
 from tests.native import ROOT, Native, Subject
@@ -38,9 +39,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def progress(target: str, inputs: int, seconds: float) -> None:
-    """One line that is written over where there is a terminal, else nothing but the table."""
+    """One line that is written over where there is a terminal; else see `finished`."""
     if sys.stdout.isatty():
         print(f"\r\033[K{target}: {inputs} inputs, {seconds:.0f} s", end="", flush=True)
+
+
+def finished(result: Result) -> Result:
+    """A line for each target where no line can be written over."""
+    if not sys.stdout.isatty():
+        print(f"{result.target}: {result.inputs} inputs, {result.seconds:.0f} s", flush=True)
+    return result
+
+
+def check_tools() -> None:
+    """What the targets need, said before the first runs."""
+    if shutil.which("gcc") is None:
+        raise ToolMissingError("gcc is missing: install it")
+    for file in LIBRARIES.values():
+        if not (ROOT / "zig-out" / "lib" / file).is_file():
+            raise ToolMissingError(f"zig-out/lib/{file} is missing: build it with nox -s build")
 
 
 def random_seed() -> int:
@@ -81,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"seed {seed}; repeat with --seed {seed}", flush=True)
         share = arguments.minutes * 60 / len(targets)
         try:
-            results = [target.run(share, progress) for target in targets]
+            check_tools()
+            results = [finished(target.run(share, progress)) for target in targets]
         except LiballocError as error:
             print(f"fuzz: {error}", file=sys.stderr)
             return error.exit_status

@@ -98,7 +98,7 @@ class Abi:
 RUNS = re.compile(r"^Runs: (\d+) -> (\d+)", re.MULTILINE)
 SAVED = re.compile(r"input saved to '([^']+)'")
 # What a first round does: small, so that its rate tells how long the next may be.
-FIRST_ROUND = 300
+FIRST_ROUND = 40
 # Compiling with instrumentation, when the cache is empty.
 COMPILE_S = 600
 # In the form in which a Zig target reads its bytes their length comes first.

@@ -11,7 +11,7 @@ const runs = @import("run_allocator.zig");
 const Held = struct { first: u32 = 0, length: u32 = 0, mark: u8 = 0 };
 
 const slots = 32;
-const length_doublings = 8;
+const length_doublings = 6;
 const holder = 1;
 
 const Model = struct {
