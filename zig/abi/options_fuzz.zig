@@ -50,11 +50,14 @@ const Settings = struct {
 };
 
 /// Bytes alone seldom make a name: where the input has these, a word stands in the text.
-const words = [_][]const u8{
-    "decay_ms",             "foreign", "level",      "log", "mmap_threshold", "stats_at_exit",
-    "thp",                  "never",   "auto",       "-1",  "abort",          "forward",
-    "ignore",               "2m",      "2147483647", "1g",  ":",              ",",
-    "18446744073709551616", "\n",
+const words = names ++ marks ++ values;
+const names = [_][]const u8{
+    "decay_ms", "foreign", "level", "log", "mmap_threshold", "stats_at_exit", "thp",
+};
+const marks = [_][]const u8{ ":", ",", "\n" };
+const values = [_][]const u8{
+    "never", "auto", "abort", "forward",    "ignore",               "-1", "0",
+    "1k",    "2m",   "1g",    "2147483647", "18446744073709551616",
 };
 const word_first = 0x80;
 
@@ -101,10 +104,16 @@ test "fuzz: options" {
     errdefer std.debug.print("the corpus is of seed {x}\n", .{seed});
     var corpus: base.script.Corpus(200, 60) = undefined;
     corpus.fill(seed);
-    for (&corpus.storage) |*bytes| {
-        // Half of it words, so that some inputs are understood.
-        for (bytes[4..]) |*byte| {
-            if (byte.* >= word_first) byte.* = word_first + byte.* % @as(u8, words.len);
+    // Pairs, so that some inputs are understood; every fourth is left as it is.
+    for (&corpus.storage, 0..) |*bytes, index| {
+        if (index % 4 == 0) continue;
+        for (bytes[4..], 0..) |*byte, place| {
+            byte.* = word_first + switch (place % 4) {
+                0 => byte.* % @as(u8, names.len),
+                1 => @as(u8, names.len),
+                2 => byte.* % @as(u8, words.len),
+                else => @as(u8, names.len + 1),
+            };
         }
     }
     try std.testing.fuzz({}, runInput, .{ .corpus = &corpus.inputs });
