@@ -219,6 +219,19 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
         });
         step.dependOn(&b.addRunArtifact(unit).step);
     }
+    // By themselves, so that one input can be run again and again: see os/fuzz_input.zig.
+    const fuzz = b.step("fuzz", "Build the fuzz targets of each layer into bin/fuzz-LAYER");
+    for (modules, layers) |module, layer| {
+        const unit = b.addTest(.{
+            .name = b.fmt("fuzz-{s}", .{layer.name}),
+            .root_module = module,
+            .filters = &.{"fuzz:"},
+            .use_llvm = true,
+        });
+        const has_targets = std.mem.eql(u8, layer.name, "region") or
+            std.mem.eql(u8, layer.name, "abi");
+        if (has_targets) fuzz.dependOn(&b.addInstallArtifact(unit, .{}).step);
+    }
 }
 
 /// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.

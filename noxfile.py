@@ -64,7 +64,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         python(session, "-m", "pytest", *session.posargs)
         return
-    suites = ("unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults", "races")
+    suites = (
+        "unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults", "races", "fuzz",
+    )  # fmt: skip
     folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
     python(session, "-m", "pytest", *coverage, *folders)
@@ -136,6 +138,14 @@ def mutate(session: nox.Session) -> None:
     """Break the library on purpose and demand red tests; `-- NAME ...` for some, `--jobs N`."""
     need(session, "test")
     python(session, "-m", "tests.mutations.mutate", *session.posargs)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the heap, the run allocator, the options and the C ABI; `-- --minutes N` (1)."""
+    need(session, "test")
+    liballoc(session, "build")
+    python(session, "-m", "tests.fuzz.fuzz", *session.posargs)
 
 
 @nox.session(default=False)

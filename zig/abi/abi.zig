@@ -84,6 +84,8 @@ pub const operators = .{
 
 test {
     _ = @import("cxx_guard.zig");
+    _ = @import("heap_fuzz.zig");
+    _ = @import("options_fuzz.zig");
     _ = log;
     _ = options;
     _ = statistics;

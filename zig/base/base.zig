@@ -10,6 +10,8 @@ pub const verify = asserts.verify;
 pub const atomic = @import("atomic.zig");
 pub const bulk = @import("bulk.zig");
 pub const size_class = @import("size_class.zig");
+/// Test inputs; see the file.
+pub const script = @import("script.zig");
 pub const tunables = @import("tunables.zig");
 pub const text = @import("text.zig");
 pub const Text = text.Text;
@@ -24,6 +26,7 @@ test {
     _ = asserts;
     _ = atomic;
     _ = bulk;
+    _ = script;
     _ = size_class;
     _ = tunables;
     _ = text;

@@ -9,6 +9,8 @@ pub const fake = @import("fake.zig");
 pub const memory =
     if (atomic.modelled) atomic.model.memory else if (builtin.is_test) fake else linux;
 pub const checker = @import("checker.zig");
+/// Test inputs; see the file.
+pub const fuzz_input = @import("fuzz_input.zig");
 pub const host = @import("host.zig");
 pub const machine = @import("machine.zig");
 pub const tls = if (atomic.modelled) atomic.model.tls else @import("tls.zig");

@@ -5,6 +5,9 @@ const builtin = @import("builtin");
 const linux = std.os.linux;
 const Text = @import("base").Text;
 
+/// Tests: where lines go instead of stderr.
+pub var captured: if (builtin.is_test) ?*Text else void = if (builtin.is_test) null;
+
 /// Writes `liballoc: message` and a newline to stderr in one call.
 pub noinline fn warn(message: []const u8) void {
     var buffer: [512]u8 = undefined;
@@ -37,6 +40,9 @@ pub noinline fn misuse(function: []const u8, pointer: usize, reason: []const u8)
 fn emit(text: *Text, buffer: []u8) void {
     const length = text.slice().len;
     buffer[length] = '\n';
+    if (builtin.is_test) {
+        if (captured) |lines| return lines.string(buffer[0 .. length + 1]);
+    }
     _ = linux.write(2, buffer.ptr, length + 1);
 }
 

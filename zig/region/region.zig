@@ -16,6 +16,7 @@ test {
     _ = purge;
     _ = space;
     _ = run_allocator;
+    _ = @import("run_allocator_fuzz.zig");
     _ = @import("run_allocator_test.zig");
     _ = @import("slice.zig");
 }
