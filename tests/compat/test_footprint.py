@@ -104,7 +104,7 @@ def test_C66_frees_all_small_sizes_in_random_order(native: Native, release: Subj
 
 @pytest.mark.xfail(
     reason="cached blocks hold their slabs, and metadata is not given back: 14 MiB of 2 GiB",
-    strict=True,
+    strict=False,  # It depends on what the clock lets be purged: 7 to 14 MiB.
 )
 def test_C66_frees_all_of_many_sizes(native: Native, release: Subject) -> None:
     need_memory(4)
