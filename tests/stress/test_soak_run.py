@@ -64,7 +64,12 @@ def test_an_interrupt_ends_with_the_report(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "liballoc", "soak", "--minutes", "60", "--no-workloads"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "harness")}
     with subprocess.Popen(
-        [*command, "--report", str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+        [*command, "--report", str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, and so their children, ignore the signal of Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         samples = tmp_path / "samples.jsonl"
         while not (samples.exists() and '"survivors"' in samples.read_text()):

@@ -102,7 +102,7 @@ def test_bad_rounds_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ToolMissingError, match="nowhere: no such program"):
         hotpath.run(missing, Machine())
     no_library = arguments(tmp_path)
-    no_library.library = tmp_path / "nowhere.so"
+    no_library.preload = tmp_path / "nowhere.so"
     with pytest.raises(UsageError, match=r"nowhere\.so: no such library"):
         hotpath.run(no_library, Machine())
 

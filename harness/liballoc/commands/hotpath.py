@@ -87,7 +87,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", action="append", help="a case of the benchmark; repeatable")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each (5)")
     parser.add_argument("--seed", type=int, default=1, help="of the order within a round (1)")
-    parser.add_argument("--library", type=Path, help="the .so (zig-out/lib/liballoc.so)")
+    parser.add_argument(
+        "--library", dest="preload", type=Path, help="the .so (zig-out/lib/liballoc.so)"
+    )
     parser.add_argument("--binary", type=Path, help="the benchmark (zig-out/bin/hotpath)")
     parser.add_argument("--only", action="store_true", help="none of Debian's peers")
     parser.add_argument("--json", type=Path, help="where all samples go")
@@ -128,7 +130,7 @@ def machine() -> str:
 
 def choose_allocators(arguments: argparse.Namespace) -> dict[str, Path | None]:
     """Name -> what to preload; the baseline preloads nothing."""
-    library = arguments.library
+    library = arguments.preload
     if library is None:
         library = Variant("release", DEFAULT_ARCHITECTURE).shared(find_root(Path.cwd()))
     peers = parse_peers(arguments.peers)

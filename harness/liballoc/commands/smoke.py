@@ -38,7 +38,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="workloads to run (globs)")
     parser.add_argument("--folder", type=Path, help="where the TOML files are (workloads/)")
     parser.add_argument("--file", type=Path, action="append", help="one TOML file; repeatable")
-    parser.add_argument("--library", type=Path, help="the .so to preload (zig-out/lib/liballoc.so)")
+    parser.add_argument(
+        "--library", dest="preload", type=Path, help="the .so to preload (zig-out/lib/liballoc.so)"
+    )
     parser.add_argument("--json", type=Path, help="where results go (zig-out/reports)")
     parser.add_argument("--full", action="store_true", help="the long workloads too")
     parser.add_argument("--no-skip", action="store_true", help="a missing program is a failure")
@@ -79,7 +81,7 @@ def run(
 ) -> int:
     """Run all, print the table, write the JSON; 1 when something failed."""
     workloads = load(arguments)
-    library = arguments.library
+    library = arguments.preload
     if library is None:
         library = Variant("release", DEFAULT_ARCHITECTURE).shared(find_root(Path.cwd()))
     if not library.is_file():

@@ -59,7 +59,7 @@ class SoakProgram:
 
     def __init__(self, name: str, library: Path, plan: Plan, folder: Path) -> None:
         self.name = name
-        self.library = library
+        self.preload = library
         self._stdout = folder / f"{name}.stdout"
         self._stderr = folder / f"{name}.stderr"
         self._read = 0
@@ -209,7 +209,7 @@ class SoakRun:
             for line in program.new_lines():
                 self._record({"kind": "phase", "program": program.name, **line})
             if program.running():
-                self._sample(program.name, look_at(program.pid, program.library))
+                self._sample(program.name, look_at(program.pid, program.preload))
                 if time.monotonic() - program.heard > self._plan.stall:
                     self._fail(f"{program.name}: no progress for {self._plan.stall:g} s")
                     program.end(PATIENCE_S)

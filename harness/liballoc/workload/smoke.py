@@ -107,7 +107,7 @@ class SmokeRun:
         venvs: Venvs | None = None,
     ) -> None:
         self.workload = workload
-        self.library = library.resolve()
+        self.preload = library.resolve()
         self._venvs = venvs
         self._venv_python = ""
         self._make_executor = make_executor
@@ -131,7 +131,7 @@ class SmokeRun:
         base = make_base(tempfile.gettempdir())
         try:
             without = self._side(base, None)
-            with_library = self._side(base, self.library)
+            with_library = self._side(base, self.preload)
         except CheckFailedError as error:
             return Result(workload.name, FAIL, workload.why, [str(error)])
         finally:
