@@ -92,23 +92,15 @@ def test_C66_frees_all_in_random_order(
     assert left_over(native, release, mib, sizes, "random") <= 8
 
 
-@pytest.mark.xfail(
-    reason="small blocks of many sizes, freed in random order: what magazines hold keeps free runs "
-    "short, and 37 of 512 MiB stay",
-    strict=True,
-)
 def test_C66_frees_all_small_sizes_in_random_order(native: Native, release: Subject) -> None:
     need_memory(2.5)
     assert left_over(native, release, 512, "small", "random") <= 8
 
 
-@pytest.mark.xfail(
-    reason="cached blocks hold their slabs, and metadata is not given back: 14 MiB of 2 GiB",
-    strict=False,  # It depends on what the clock lets be purged: 7 to 14 MiB.
-)
-def test_C66_frees_all_of_many_sizes(native: Native, release: Subject) -> None:
+@pytest.mark.parametrize("order", ["forward", "random"])
+def test_C66_frees_all_of_many_sizes(native: Native, release: Subject, order: str) -> None:
     need_memory(4)
-    assert left_over(native, release, 2048, "log", "forward") <= 8
+    assert left_over(native, release, 2048, "log", order) <= 8
 
 
 @pytest.fixture
@@ -181,14 +173,20 @@ def test_C68_no_storm(native: Native, release: Subject, kib: int, count: int) ->
     assert sum(calls for calls, _ in found[3:]) <= 0.03 * (len(found) - 3) * count + 1
 
 
-@pytest.mark.xfail(reason="a block above 32 MiB is unmapped by every free", strict=True)
-@pytest.mark.parametrize(("kib", "count"), [(40000, 4), (262144, 2)])
+@pytest.mark.parametrize(("kib", "count"), [(40000, 4), (40000, 1), (262144, 2)])
 def test_C68_no_storm_of_huge_blocks(
     native: Native, release: Subject, kib: int, count: int
 ) -> None:
     need_memory(2)
     found = swings(native, release, kib, count)
+    print(found)
+    assert found[0][1] > 0, "nothing was given back at first: nothing was shown"
     assert sum(mib for _, mib in found[3:]) <= 0.03 * (len(found) - 3) * kib * count / 1024
+
+
+def test_C68_kept_blocks_go_in_a_second(native: Native, release: Subject) -> None:
+    # What a program that has stopped swinging kept goes with its next slow calls.
+    check(native.run(native.build(PINGPONG), "then_rests", "40000", "4", subject=release))
 
 
 @pytest.mark.parametrize(

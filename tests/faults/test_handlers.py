@@ -20,7 +20,7 @@ from tests.native import SKIPPED, Native, Subject, subject_environment
 
 SOURCES = Path(__file__).resolve().parent / "src"
 SEEDS = [os.environ["FAULTS_SEED"]] if "FAULTS_SEED" in os.environ else ["1", "2", "3"]
-COUNTS = {"pairs": 3000, "forks": 100, "crash_report": 100}
+COUNTS = {"pairs": 1000, "forks": 100, "crash_report": 100}
 GUARD = 3000.0 if LONG else 240.0
 
 

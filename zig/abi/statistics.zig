@@ -70,11 +70,13 @@ fn collect() Statistics {
     sum.frees +%= huge_total -| sum.huge_count;
     sum.frees = @min(sum.frees, sum.allocations);
     sum.bytes_in_use = (taken -| returned -| sum.bytes_cached) + sum.huge_bytes;
+    const kept = region.huge_block.cache.bytes.load(.monotonic);
+    sum.bytes_cached += kept;
     sum.total_allocated = taken + region.huge_block.total_bytes.load(.monotonic);
     const runs = &region.run_allocator;
     sum.bytes_dirty = @as(u64, runs.runs.dirty_slices) << t.slice_shift;
     const live = @as(u64, runs.liveBytes());
-    sum.bytes_mapped = live + sum.bytes_dirty + sum.huge_bytes;
+    sum.bytes_mapped = live + sum.bytes_dirty + sum.huge_bytes + kept;
     sum.bytes_metadata = region.arena.usedBytes();
     sum.orphans = heap.registry.orphanCount();
     return sum;

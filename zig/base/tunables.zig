@@ -68,6 +68,11 @@ pub const refill_blocks_max = 64;
 pub const flush_blocks_min = 64;
 pub const flush_share = 8;
 pub const flush_blocks_max = 256;
+/// Each time what is live has halved, down from at least so many bytes, small magazines are emptied
+/// and shrink to so many slots: 586 MiB of small blocks freed in random order left 37 MiB of slabs
+/// that only cached blocks kept, now 7.
+pub const shrink_live_min = 8 * mib;
+pub const magazine_slots_shrunk = 3;
 /// Occupancy buckets of partial slabs, fullest first.
 pub const slab_buckets = 4;
 
@@ -119,6 +124,15 @@ pub const clock_period = 32;
 
 /// Blocks above this have a mapping of their own, bytes (SPEC: mmap_threshold).
 pub const mmap_threshold_default = 32 * mib;
+/// Freed huge blocks that are kept for a second when their size recurs, and sizes that are watched.
+pub const huge_kept_max = 16;
+pub const huge_sizes_max = 16;
+/// Times that a block of a size must have been wanted within a second of a free before a freed one
+/// is kept. Three blocks of a size in a row may be chance.
+pub const huge_recurrences_min = 3;
+/// Lengths that differ by at most this part (divisor) of the shorter count as one size, and a kept
+/// block may be so much longer than what is wanted.
+pub const huge_slack_share = 8;
 /// A block that realloc grows to this or more moves to a mapping of its own with room, bytes.
 pub const realloc_own_mapping_min = 1 * mib;
 /// Own mappings from which on no further block gets room to grow: block and room are two of the

@@ -111,6 +111,10 @@ pub const Heap = extern struct {
     /// Fresh runs taken, and frees since then that found a medium magazine full.
     medium_ticks: u32,
     medium_frees: u32,
+    /// The most bytes live (of all heaps) that this heap saw since they last halved.
+    live_seen: usize,
+    /// Small classes whose magazines are still to shrink, see magazine.noteShrinking.
+    shrinking: u32,
     /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
     current: [size_class.small_count + 1]SliceId,
     partial: [size_class.small_count + 1][t.slab_buckets]SliceId,

@@ -207,6 +207,32 @@ pub inline fn putBack(heap: *Heap, class: u32, blocks: []const usize, entry: u32
     partial_slabs.countReturned(heap, class, @intCast(blocks.len));
 }
 
+/// Called when memory is about to return to the system. When what is live has halved, the small
+/// magazines are to shrink: their blocks may be all that keeps many slabs.
+pub fn noteShrinking(heap: *Heap) void {
+    const live = region.run_allocator.liveBytes();
+    if (live > heap.live_seen) heap.live_seen = live;
+    if (live > heap.live_seen / 2 or heap.live_seen < t.shrink_live_min) return;
+    heap.live_seen = live;
+    heap.shrinking = size_class.small_count;
+}
+
+/// One flush towards small magazines of few slots, one class after the other: a slow call each.
+pub noinline fn shrinkNext(heap: *Heap) void {
+    @branchHint(.cold);
+    const class = heap.shrinking;
+    const bin = heap.bin(class);
+    flush(heap, class, t.flush_blocks_max);
+    if (bin.top != bin.base) return;
+    heap.shrinking -= 1;
+    if (bin.capacity == 0) return;
+    bin.capacity = @min(bin.capacity, t.magazine_slots_shrunk);
+    bin.limit = bin.base + bin.capacity;
+    heap.lock.acquire(heap.id);
+    defer heap.lock.release();
+    partial_slabs.demoteCurrent(heap, class);
+}
+
 /// Empties every magazine (medium runs excepted). For exit and trim.
 pub noinline fn flushAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {

@@ -72,10 +72,23 @@ pub fn setCurrent(heap: *Heap, class: u32, id: SliceId) void {
     const before = heap.current[class];
     if (before != 0) {
         assert(slice(before).free_count == 0);
-        slice(before).slab_state = .full;
-        slice(before).threshold = 0;
+        demoteCurrent(heap, class);
     }
     heap.current[class] = id;
+}
+
+/// Makes the slab that the class is refilled from one among others, which is given back when it is
+/// empty: a thread that only frees does not need it.
+pub noinline fn demoteCurrent(heap: *Heap, class: u32) void {
+    const id = heap.current[class];
+    if (id == 0) return;
+    heap.current[class] = 0;
+    if (slice(id).free_count == slice(id).block_count) {
+        return slabs.destroy(id, heap.lock.heldBy());
+    }
+    if (slice(id).free_count > 0) return insert(heap, class, id, 0);
+    slice(id).slab_state = .full;
+    slice(id).threshold = 0;
 }
 
 /// The statistics of `put`, for as many blocks as were put.

@@ -56,7 +56,12 @@ const Call = struct {
         base.compilerBarrier();
         if (fork.happened()) fork.repair(heap, heap.id);
         heap.ticks +%= 1;
-        if (heap.ticks % t.post_period == 0) remote_free.postAll(heap, .allowed);
+        if (heap.ticks % t.post_period == 0) {
+            remote_free.postAll(heap, .allowed);
+            if (region.huge_block.hasKept()) {
+                region.huge_block.dropKept(t.swing_window_ms, heap.id);
+            }
+        }
         return .{ .heap = heap, .place = place };
     }
 
@@ -64,6 +69,7 @@ const Call = struct {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
         if (region.run_allocator.isPurgeDue()) giveBackMemory(heap);
+        if (heap.shrinking != 0) magazine.shrinkNext(heap);
         if (base.verify and heap.ticks % t.verify_period == 0) heaps.check(heap);
         base.compilerBarrier();
         heap.busy = false;
@@ -73,6 +79,7 @@ const Call = struct {
 
     noinline fn giveBackMemory(heap: *Heap) void {
         medium.releaseExcess(heap);
+        magazine.noteShrinking(heap);
         region.run_allocator.purgeDue(heap.id);
     }
 
@@ -98,7 +105,17 @@ pub inline fn allocatePlain(size: usize) ?usize {
 }
 
 fn allocateIn(heap: *Heap, size: usize) ?usize {
-    if (size > t.medium_size_max) return (allocateBig(heap, size, 16) orelse return null).address;
+    return allocateOnce(heap, size) orelse {
+        @branchHint(.cold);
+        // What is kept may be all that is missing under a limit.
+        if (!region.huge_block.hasKept()) return null;
+        region.huge_block.dropKept(0, heap.id);
+        return allocateOnce(heap, size);
+    };
+}
+
+fn allocateOnce(heap: *Heap, size: usize) ?usize {
+    if (size > t.medium_size_max) return allocateBig(heap, size, 16);
     const class = size_class.classOf(size);
     const bin = heap.bin(class);
     const newest = (bin.top - 1)[0];
@@ -116,14 +133,24 @@ fn checkOut(block: usize) void {
     lookup.checkBlock("malloc", block, id, space.entry(id).load(.monotonic)); // Own block.
 }
 
-fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?Block {
+/// For a block that need not be zero.
+fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?usize {
+    if (size > mmap_threshold and size <= std.math.maxInt(isize)) {
+        if (region.huge_block.allocKept(size, alignment, heap.id)) |address| return address;
+    }
+    return (allocateFresh(heap, size, alignment) orelse return null).address;
+}
+
+fn allocateFresh(heap: *Heap, size: usize, alignment: usize) ?Block {
     if (size > std.math.maxInt(isize)) return null;
     if (size <= mmap_threshold and alignment <= mmap_threshold) {
         if (medium.allocLarge(heap, size, alignment)) |block| return block;
         // Regions are small under a limit of address space: a mapping of its own may still fit.
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
-        if (!region.run_allocator.releaseIdle(heap.id)) return null;
+        const had_kept = region.huge_block.hasKept();
+        region.huge_block.dropKept(0, heap.id);
+        if (!region.run_allocator.releaseIdle(heap.id) and !had_kept) return null;
         break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
     };
     return .{ .address = address, .zero = true };
@@ -140,7 +167,7 @@ pub noinline fn allocateZeroed(size: usize) ?Block {
         return .{ .address = address, .zero = true };
     };
     defer call.end();
-    if (size > t.medium_size_max) return allocateBig(call.heap, size, 16);
+    if (size > t.medium_size_max) return allocateFresh(call.heap, size, 16);
     const class = size_class.classOf(size);
     const bin = call.heap.bin(class);
     const newest = (bin.top - 1)[0];
@@ -165,7 +192,7 @@ pub inline fn allocateAlignedPlain(size: usize, alignment: usize) ?usize {
         const class = size_class.classOfAligned(size, alignment);
         if (class != 0) return allocateIn(call.heap, size_class.sizes[class]);
     }
-    return (allocateBig(call.heap, @max(size, 1), alignment) orelse return null).address;
+    return allocateBig(call.heap, @max(size, 1), alignment);
 }
 
 /// A block with a mapping of its own and room to grow: what realloc grows moves there once. Null
@@ -231,6 +258,9 @@ fn freeOutside(pointer: usize, function: []const u8) bool {
         return true;
     }
     if (region.huge_block.usableSize(pointer) == null) {
+        if (region.huge_block.hasKept() and region.huge_block.isKept(pointer, thread.holder())) {
+            os.report.misuse(function, pointer, "double free");
+        }
         if (!region.huge_block.contains(pointer)) return false;
         const misaligned = pointer % 16 != 0;
         const reason = if (misaligned) "misaligned pointer" else "interior pointer";
@@ -357,7 +387,9 @@ pub fn trim(keep: usize) usize {
     partial_slabs.releaseEmpty(heap);
     heap.lock.release();
     remote_free.postAll(heap, .allowed);
-    return region.run_allocator.trim(keep, heap.id);
+    const kept = region.huge_block.cache.bytes.load(.monotonic); // A statistic.
+    region.huge_block.dropAll(heap.id);
+    return kept + region.run_allocator.trim(keep, heap.id);
 }
 
 /// Checks the calling thread's heap and what it stands on. For tests.
@@ -368,4 +400,5 @@ pub fn check() void {
     emergency.check();
     region.run_allocator.check(call.heap.id);
     region.arena.check(call.heap.id);
+    region.huge_block.check(call.heap.id);
 }

@@ -42,23 +42,25 @@ pub const FreeRuns = struct {
     youngest: SliceId = 0,
     dirty_slices: u32 = 0,
 
-    /// Puts a run into the lists, merged with equal neighbours. Its time of death is `now`, in ms.
-    /// The first slice of the run it is part of now.
+    /// Puts a run into the lists, merged with equal neighbours. `stamp` as for `insert`; clean
+    /// neighbours add theirs. The first slice of the run it is part of now.
     pub noinline fn put(
         runs: *FreeRuns,
         first: SliceId,
         length: u32,
         state: RunState,
-        now: u32,
+        stamp: u32,
     ) SliceId {
         assert(length > 0);
         var start = first;
         var total = length;
+        var sum = stamp;
         const before = slice(first - 1);
         if (before.run_state == state) {
             start = first - 1 - before.back;
             runs.remove(start);
             total += first - start;
+            if (state == .clean) sum +|= slice(start).state.age.stamp_ms;
             before.run_state = .none;
         }
         const after = first + length;
@@ -67,10 +69,11 @@ pub const FreeRuns = struct {
             runs.remove(after);
             slice(after).run_state = .none;
             total += more;
+            if (state == .clean) sum +|= slice(after).state.age.stamp_ms;
         }
         slice(first).run_state = .none;
         slice(first + length - 1).run_state = .none;
-        runs.insert(start, total, state, now);
+        runs.insert(start, total, state, sum);
         return start;
     }
 
@@ -81,10 +84,11 @@ pub const FreeRuns = struct {
         const length = before.back + 1;
         const start = first - length;
         const taken = @min(wanted, length);
+        const stamp = slice(start).state.age.stamp_ms;
         runs.remove(start);
         before.run_state = .none;
         slice(start).run_state = .none;
-        if (length > taken) runs.insert(start, length - taken, .clean, 0);
+        if (length > taken) runs.insert(start, length - taken, .clean, stamp);
         return taken;
     }
 
@@ -93,20 +97,23 @@ pub const FreeRuns = struct {
         if (wanted == 0 or slice(first).run_state != .clean) return 0;
         const length = slice(first).length;
         const taken = @min(wanted, length);
+        const stamp = slice(first).state.age.stamp_ms;
         runs.remove(first);
         slice(first).run_state = .none;
         slice(first + length - 1).run_state = .none;
-        if (length > taken) runs.insert(first + taken, length - taken, .clean, 0);
+        if (length > taken) runs.insert(first + taken, length - taken, .clean, stamp);
         return taken;
     }
 
-    /// Puts a run into the lists as it is. Its neighbours are known to differ.
+    /// Puts a run into the lists as it is. Its neighbours are known to differ. `stamp`: of a dirty
+    /// run its time of death, ms; of a clean one the slices (about) that were purged since its
+    /// metadata was given back.
     pub noinline fn insert(
         runs: *FreeRuns,
         first: SliceId,
         length: u32,
         state: RunState,
-        now: u32,
+        stamp: u32,
     ) void {
         const head = slice(first);
         const tail = slice(first + length - 1);
@@ -122,7 +129,8 @@ pub const FreeRuns = struct {
         if (head.next != 0) slice(head.next).prev = first;
         runs.heads[lists][bin] = first;
         runs.occupied[lists][bin / 64] |= @as(u64, 1) << @intCast(bin % 64);
-        if (state == .dirty) runs.appendYoungest(first, now);
+        if (state == .dirty) return runs.appendYoungest(first, stamp);
+        head.state = .{ .age = .{ .next = 0, .prev = 0, .stamp_ms = stamp } };
     }
 
     fn appendYoungest(runs: *FreeRuns, first: SliceId, now: u32) void {

@@ -1,5 +1,6 @@
 //! Blocks with a mapping of their own, outside the regions: those above the mmap threshold, and
-//! those that realloc grows. They return to the system in the call that frees them.
+//! those that realloc grows. They return to the system in the call that frees them, unless their
+//! size recurs (huge_cache.zig).
 //!
 //! The table of blocks is an open-addressing hash keyed by address. Readers take no lock: they
 //! see an entry of a block they own, for it was inserted before they got it. Writers hold `lock`.
@@ -9,6 +10,7 @@ const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
+pub const cache = @import("huge_cache.zig");
 
 const Atomic = base.atomic.Value(usize);
 
@@ -100,6 +102,17 @@ pub fn wasFreed(address: usize) bool {
     return false;
 }
 
+/// Whether a freed block lies at this address that is kept for reuse. For a report.
+pub fn isKept(address: usize, holder: u32) bool {
+    var extents: [t.huge_kept_max]Extent = undefined;
+    lock.acquire(holder);
+    defer lock.release();
+    for (extents[0..cache.list(&extents)]) |extent| {
+        if (extent.address == address) return true;
+    }
+    return false;
+}
+
 /// Makes room for one more entry. Under the lock.
 fn ensureRoom() bool {
     const current = table() orelse return growTable(capacity_start);
@@ -146,10 +159,15 @@ fn register(block: Block, holder: u32) bool {
     lock.acquire(holder);
     defer lock.release();
     if (!ensureRoom()) return false;
+    countNew(block);
+    return true;
+}
+
+/// Under the lock, with room.
+fn countNew(block: Block) void {
     insertCounted(block);
     _ = total_count.fetchAdd(1, .monotonic); // Statistics.
     _ = total_bytes.fetchAdd(block.length.raw, .monotonic);
-    return true;
 }
 
 /// Puts a block back that `unregister` took out. Cannot fail: at most half of the table is filled.
@@ -165,10 +183,9 @@ fn insertCounted(block: Block) void {
     _ = block_bytes.fetchAdd(block.length.raw, .monotonic);
 }
 
-/// Room for one `Extent` of each block: for statistics.
-pub const Extent = struct { address: usize, length: usize };
+pub const Extent = cache.Extent;
 
-/// Copies up to `extents.len` blocks; how many.
+/// Copies up to `extents.len` blocks, those that are kept too; how many. For statistics.
 pub fn list(extents: []Extent, holder: u32) usize {
     // Tried, not waited for: a signal handler may ask while its own thread holds the lock.
     for (0..list_tries_max) |_| {
@@ -177,7 +194,7 @@ pub fn list(extents: []Extent, holder: u32) usize {
     } else return 0;
     defer lock.release();
     const current = table() orelse return 0;
-    var count: usize = 0;
+    var count = cache.list(extents);
     for (current.blocks[0..current.capacity]) |*block| {
         const address = block.address.load(.monotonic); // Under the lock.
         if (address <= removed) continue;
@@ -192,6 +209,11 @@ pub fn list(extents: []Extent, holder: u32) usize {
 fn unregister(address: usize, holder: u32) ?Block {
     lock.acquire(holder);
     defer lock.release();
+    return remove(address);
+}
+
+/// The same under the lock.
+fn remove(address: usize) ?Block {
     const entry = lookUp(address) orelse return null;
     const block = entry.*;
     entry.address.store(removed, .release);
@@ -272,12 +294,66 @@ fn allocWithRoom(length: usize, room: usize, holder: u32) ?usize {
     return null;
 }
 
+/// A block of at least `size` bytes that was kept, with whatever it contained; null: there is none.
+pub noinline fn allocKept(size: usize, alignment: usize, holder: u32) ?usize {
+    const length = pages(@max(size, 1)) orelse return null;
+    lock.acquire(holder);
+    defer lock.release();
+    if (!ensureRoom()) return null;
+    const extent = cache.take(length, alignment, clock()) orelse return null;
+    countNew(.{
+        .address = .init(extent.address),
+        .length = .init(extent.length),
+        .map_address = extent.address,
+        .map_length = extent.length,
+    });
+    return extent.address;
+}
+
+fn clock() u32 {
+    return @truncate(os.host.clockMs());
+}
+
 /// Frees the block at this address. False when there is none.
 pub noinline fn free(address: usize, holder: u32) bool {
     // Out of the table first: the moment it is unmapped the address may be somebody else's.
-    const block = unregister(address, holder) orelse return false;
-    release(block.map_address, block.map_length);
+    lock.acquire(holder);
+    const block = remove(address) orelse {
+        lock.release();
+        return false;
+    };
+    const extent: Extent = .{ .address = block.map_address, .length = block.map_length };
+    // Padding or room beside the block would stay with it.
+    const is_whole = extent.address == address and extent.length == block.length.raw;
+    const is_kept = is_whole and !os.checker.isWatching() and cache.keep(extent, clock());
+    lock.release();
+    if (!is_kept) release(extent.address, extent.length);
+    if (hasKept()) dropKept(t.swing_window_ms, holder);
     return true;
+}
+
+/// Whether blocks are kept that may have been so for too long. A hint.
+pub inline fn hasKept() bool {
+    return cache.count.load(.monotonic) != 0; // A hint.
+}
+
+/// Unmaps all that is kept, and lets every size prove itself again.
+pub noinline fn dropAll(holder: u32) void {
+    lock.acquire(holder);
+    cache.forgetSizes();
+    lock.release();
+    dropKept(0, holder);
+}
+
+/// Unmaps the blocks that were kept for `age_ms` or more.
+pub noinline fn dropKept(age_ms: u32, holder: u32) void {
+    while (true) {
+        lock.acquire(holder);
+        const dropped = cache.dropAged(age_ms, clock());
+        lock.release();
+        const extent = dropped orelse return;
+        release(extent.address, extent.length);
+    }
 }
 
 /// Unmaps; where the system cannot (all mappings used up, and this one is part of a larger), the
@@ -356,9 +432,19 @@ fn move(address: usize, length_new: usize, holder: u32) ?usize {
     return place;
 }
 
-/// In a child after fork: entries are single stores, so a lock without holder is just opened.
+/// In a child after fork: entries of the table are single stores, so a lock without holder is just
+/// opened; what is kept may be torn.
 pub fn repairAfterFork(survivor: u32) void {
-    if (lock.holderLost(survivor)) lock.reset();
+    if (!lock.holderLost(survivor)) return;
+    cache.forget();
+    lock.reset();
+}
+
+/// Checks what is kept.
+pub fn check(holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    cache.check();
 }
 
 test "huge blocks: alloc, look up, resize with contents, free" {

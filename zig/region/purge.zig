@@ -23,8 +23,6 @@ pub var decay_ms: i64 = t.decay_ms_default;
 pub var now_ms: u32 = 0;
 /// Slices purged since start. Written after each purge, read by statistics.
 pub var purged_slices: base.atomic.Value(usize) = .init(0);
-/// Slices purged since metadata was last given back.
-var metadata_due_slices: u32 = 0;
 /// Until then no purge is tried: the system refused one. 0: it did not. Always odd, so never 0 by
 /// chance, and up to a millisecond later than the backoff.
 var refused_until_ms: u32 = 0;
@@ -167,9 +165,9 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     markUsed(first + lead, inner);
     if (lead > 0) _ = runs.put(first, lead, .dirty, now_ms);
     if (tail > 0) _ = runs.put(first + lead + inner, tail, .dirty, now_ms);
-    const merged = runs.put(first + lead, inner, .clean, now_ms);
+    const merged = runs.put(first + lead, inner, .clean, inner);
     window_slices +|= inner;
-    notePurged(merged, inner);
+    giveMetadata(merged);
     _ = purged_slices.fetchAdd(inner, .monotonic); // A statistic.
     return inner;
 }
@@ -186,13 +184,14 @@ fn slicesPastPage(address: usize) u32 {
     return @intCast((address - last) >> t.slice_shift);
 }
 
-/// The metadata of what was purged goes too, when enough has come together to be worth calls.
-fn notePurged(run_first: SliceId, purged: u32) void {
-    metadata_due_slices +|= purged;
-    const length = slice(run_first).length;
-    if (metadata_due_slices < metadata_period or length < metadata_run_min) return;
-    metadata_due_slices = 0;
-    space.purgeMetadata(run_first, length);
+/// The metadata of what was purged goes too, when in one run enough has come together to be worth
+/// calls.
+fn giveMetadata(clean: SliceId) void {
+    const length = slice(clean).length;
+    const due = &slice(clean).state.age.stamp_ms;
+    if (due.* < metadata_period or length < metadata_run_min) return;
+    due.* = 0;
+    space.purgeMetadata(clean, length);
 }
 
 /// The oldest run, or one of the next few when it alone is not worth a call.

@@ -13,6 +13,7 @@ test {
     _ = arena;
     _ = @import("free_runs.zig");
     _ = huge_block;
+    _ = huge_block.cache;
     _ = purge;
     _ = space;
     _ = run_allocator;

@@ -78,15 +78,14 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     const first = run.first + skip;
     markUsed(first, length);
     const state: RunState = if (run.zero) .clean else .dirty;
-    const now = purge.now_ms;
+    const rest = padded - skip - length;
     if (skip > 0) {
         markUsed(run.first, skip);
-        _ = runs.put(run.first, skip, state, now);
+        _ = runs.put(run.first, skip, state, if (run.zero) skip else purge.now_ms);
     }
-    const rest = padded - skip - length;
     if (rest > 0) {
         markUsed(first + length, rest);
-        _ = runs.put(first + length, rest, state, now);
+        _ = runs.put(first + length, rest, state, if (run.zero) rest else purge.now_ms);
     }
     countLive(length);
     return .{ .first = first, .zero = run.zero };
@@ -160,7 +159,9 @@ pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void
     assertHardened(slice(first).run_state == .used);
     assertHardened(slice(first).length == length);
     countLive(-@as(i64, length));
-    _ = runs.put(first, length, if (clean) .clean else .dirty, purge.now_ms);
+    if (clean) {
+        _ = runs.put(first, length, .clean, length);
+    } else _ = runs.put(first, length, .dirty, purge.now_ms);
     const plan = purge.plan(&runs, live_slices.raw, length);
     if (plan.slices > 0) {
         pending.slices +|= plan.slices;

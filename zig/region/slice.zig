@@ -59,7 +59,8 @@ pub const Slice = extern struct {
         bits: [4]u64,
         /// Slab of more: where its bits lie.
         external_bits: [*]u64,
-        /// Dirty run: its place in the list by age.
+        /// Dirty run: its place in the list by age. Of a clean one only the stamp counts, see
+        /// FreeRuns.insert.
         age: extern struct { next: SliceId, prev: SliceId, stamp_ms: u32 },
     },
 };

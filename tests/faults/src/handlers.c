@@ -8,8 +8,9 @@
  * forks         the handler forks a child that execs, or allocates and exits; COUNT signals
  *
  * Signals come from another process: `pairs` and `forks` send the next one when the last was
- * handled, after a random number of turns of an empty loop. Prints how many signals came, and how
- * many found the thread inside the malloc under test. No standard allows such handlers. */
+ * handled, after a random number of the threads' steps and of turns of an empty loop. Prints how
+ * many signals came, and how many found the thread inside the malloc under test. No standard allows
+ * such handlers. */
 #include <execinfo.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -24,12 +25,16 @@
 static struct shared {
     sem_t ready, next, over; /* a thread works; a signal was handled; all were */
     atomic_int handled, inside;
+    atomic_ulong steps; /* of all threads */
     pid_t threads[WORKERS_MAX];
 } *shared;
 
 static uint64_t seed;
 static int thread_count, count;
-static uint64_t pause_turns; /* between two signals at most: the thread must get on meanwhile */
+/* Between two signals at most. The steps are counted by the threads: where all share one CPU, time
+ * spent by the sender alone would let no thread get on. The turns end within a step. */
+static uint64_t pause_steps;
+enum { PAUSE_TURNS = 4000 };
 
 static void start(void) {
     CHECK(case_argc == 3, "usage: handlers CASE SEED THREADS COUNT");
@@ -80,18 +85,38 @@ static void *work_until_stopped(void *argument) {
     work->state = (seed + (uint64_t)number * 7919) | 1;
     shared->threads[number] = thread_id();
     sem_post(&shared->ready);
-    while (!atomic_load(&work_stop)) work_step(work);
+    while (!atomic_load(&work_stop)) {
+        work_step(work);
+        atomic_fetch_add(&shared->steps, 1);
+    }
     work_end(work);
     return NULL;
+}
+
+static void let_them_work(uint64_t *state, int (*at_work)(void)) {
+    unsigned long end = atomic_load(&shared->steps) + next_random(state) % pause_steps;
+    while (atomic_load(&shared->steps) < end && at_work()) sched_yield();
+    for (volatile uint64_t wait = next_random(state) % PAUSE_TURNS; wait > 0; wait--) continue;
+}
+
+static pid_t target;
+
+static int parent_is_there(void) { return getppid() == target; }
+
+static int child_is_there(void) {
+    siginfo_t ended;
+    ended.si_pid = 0;
+    return waitid(P_PID, (id_t)target, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0;
 }
 
 /* Another process: one signal after the other, to any of the threads. */
 static void send_signals(int signals) {
     uint64_t state = seed ^ 0x5bf03635;
-    pid_t target = getppid();
+    target = getppid();
     for (int i = 0; i < thread_count; i++) wait_on(&shared->ready);
     for (int sent = 1; sent <= signals; sent++) {
-        for (volatile uint64_t wait = next_random(&state) % pause_turns; wait > 0; wait--) continue;
+        let_them_work(&state, parent_is_there);
         pid_t thread = shared->threads[next_random(&state) % (uint64_t)thread_count];
         if (syscall(SYS_tgkill, target, thread, SIGUSR1) != 0) _exit(0);
         wait_on(&shared->next);
@@ -158,7 +183,7 @@ static void pair(int signal, siginfo_t *info, void *context) {
 
 CASE(pairs) {
     start();
-    pause_turns = 60000;
+    pause_steps = 8;
     size_t in_use = mallinfo2().uordblks;
     run_under_signals(pair);
     malloc_trim(0);
@@ -210,7 +235,7 @@ static void fork_in_handler(int signal, siginfo_t *info, void *context) {
 
 CASE(forks) {
     start();
-    pause_turns = 500000;
+    pause_steps = 1000;
     run_under_signals(fork_in_handler);
     print_tally();
 }
@@ -245,7 +270,7 @@ static void crash_once(uint64_t moment) {
 
 CASE(crash_report) {
     start();
-    pause_turns = 500000;
+    pause_steps = 1000;
     handle(report_crash);
     uint64_t state = seed;
     for (int turn = 0; turn < count; turn++) {
@@ -254,7 +279,8 @@ CASE(crash_report) {
         CHECK(child >= 0, "fork");
         if (child == 0) crash_once(moment);
         for (int i = 0; i < thread_count; i++) wait_on(&shared->ready);
-        for (volatile uint64_t wait = next_random(&state) % pause_turns; wait > 0; wait--) continue;
+        target = child;
+        let_them_work(&state, child_is_there);
         pid_t thread = shared->threads[next_random(&state) % (uint64_t)thread_count];
         syscall(SYS_tgkill, child, thread, SIGUSR1);
         int status;
