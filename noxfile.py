@@ -69,7 +69,8 @@ def tests(session: nox.Session) -> None:
     )  # fmt: skip
     folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")
-    python(session, "-m", "pytest", *coverage, *folders)
+    # Two at a time: no test measures time, and most wait for processes.
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *coverage, *folders)
 
 
 @nox.session(default=False)
