@@ -1,10 +1,12 @@
-"""Fixtures for every test: where the checkout is."""
+"""Fixtures for every test: where the checkout is, and those of tests/native.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["tests.native"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,6 +1,6 @@
 """Fixtures that compile small C and C++ programs and run them on liballoc and on glibc.
 
-Used by the conftest of tests/abi, tests/misuse and tests/stress. A program is compiled once per
+Its fixtures are there for every test (tests/conftest.py). A program is compiled once per
 session and per way of linking. Each run gets an environment without any trace of the caller's own
 preload or malloc settings, so that a result depends on the subject alone.
 """

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.test_kernel import KERNEL, SOURCES, check, confined, in_namespace
-from tests.native import HEADERS, Native, Subject, clean_environment, make_subject
+from tests.compat.test_kernel import KERNEL, check, confined, in_namespace
+from tests.native import Native, Subject, clean_environment, make_subject
 
-MUSL_PROGRAM = SOURCES / "musl.c"
 CPU_QUOTA_FOLDERS = (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup"))
 
 
@@ -111,54 +110,6 @@ def test_C56_core_is_as_large_as_what_is_resident(
     assert on_disk <= resident * 1.10
     # What is committed ahead of need, an eighth at most, are holes in the file.
     assert size <= resident * 1.25
-
-
-def musl_gcc() -> str:
-    """The wrapper of Debian's musl-tools."""
-    found = shutil.which("musl-gcc")
-    if found is None:
-        pytest.skip("no musl-gcc (Debian package musl-tools)")
-    return found
-
-
-def build_musl(native: Native, *flags: str) -> Path:
-    """The program, compiled against musl; flags name its kind of linking and the archive."""
-    target = native.folder / f"musl-{abs(hash(flags))}"
-    command = [
-        musl_gcc(), "-g", "-O1", "-fno-builtin", "-pthread", "-D_GNU_SOURCE", "-std=gnu11",
-        f"-I{HEADERS}", str(MUSL_PROGRAM), "-o", str(target), *flags,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-def test_C57_musl_preload(native: Native, preloaded: Subject) -> None:
-    check(native.run(build_musl(native), "ours", subject=preloaded))
-
-
-def test_C57_musl_without_it(native: Native) -> None:
-    # The proof that the case can fail: musl's own malloc.
-    outcome = native.run(build_musl(native), "ours")
-    assert outcome.status == 1, outcome.ending
-
-
-def test_C57_musl_static(native: Native, static_library: Path) -> None:
-    check(native.run(build_musl(native, "-static", str(static_library)), "ours"))
-
-
-def test_C57_musl_static_behind_libc(native: Native, static_library: Path) -> None:
-    # An archive that comes too late brings nothing: all of it is musl's, never half of it.
-    program = build_musl(native, "-static", "-lc", str(static_library))
-    check(native.run(program, "works"))
-    assert native.run(program, "ours").status == 1
-
-
-@pytest.mark.xfail(reason="musl refuses initial-exec TLS in what dlopen brings", strict=True)
-@pytest.mark.parametrize("file", ["library", "debug_library"])
-def test_C57_musl_dlopen(native: Native, file: str, request: pytest.FixtureRequest) -> None:
-    opened = request.getfixturevalue(file)
-    check(native.run(build_musl(native), "opened", opened))
 
 
 def loader_and_libraries(program: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 from tests.native import Native, Outcome, Subject
 
 SOURCE = Path(__file__).resolve().parent / "src" / "musl_modes.c"
-CASES = ["threads", "forks", "aligned", "libc_allocates", "errno_says_no_memory"]
+CASES = ["is_liballoc", "threads", "forks", "aligned", "libc_allocates", "errno_says_no_memory"]
 
 
 class Musl(Native):
@@ -21,6 +21,10 @@ class Musl(Native):
         """There is no C++ library for it."""
         assert not cxx
         return ["musl-gcc"]
+
+    def build_with_archive_last(self, archive: Path) -> Path:
+        """The program with the archive behind libc on the command line."""
+        return self._compile(SOURCE, [], ["-static", "-lc", str(archive)], "")
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +76,16 @@ def test_C57_dlopen_of_what_was_preloaded(musl: Musl, preloaded: Subject) -> Non
     check(musl.run(musl.build(SOURCE), "by_dlopen", path, subject=preloaded))
 
 
+def test_C57_static_behind_libc(musl: Musl, static_library: Path) -> None:
+    # An archive that comes too late brings nothing: all of it is musl's, never half of it.
+    program = musl.build_with_archive_last(static_library)
+    for case in CASES[1:]:
+        check(musl.run(program, case))
+    assert musl.run(program, CASES[0]).status == 1
+
+
 def test_C57_musl_runs_on_its_own(musl: Musl) -> None:
     # The proof of the cases themselves.
-    for case in CASES:
+    for case in CASES[1:]:
         check(musl.run(musl.build(SOURCE), case))
+    assert musl.run(musl.build(SOURCE), CASES[0]).status == 1

@@ -1,11 +1,6 @@
 """The option `--long` of the cross tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,16 +1,11 @@
-"""Fixtures of the fault tests: those of tests/native.py, and what refuses system calls."""
+"""Fixtures of the fault tests: what refuses system calls."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from tests.faults.refusal import Supervisor
-from tests.native import Native, glibc, library, native, release
-
-__all__ = ["glibc", "library", "native", "release"]
+from tests.native import Native
 
 
 @pytest.fixture(scope="session")

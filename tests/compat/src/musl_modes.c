@@ -7,7 +7,29 @@
 #include <stdint.h>
 #include <sys/wait.h>
 
+#include "../../../zig/include/alloc.h"
+
+#pragma weak alloc_stats
+
 #define BLOCKS 2000
+
+static uint64_t allocated(void) {
+    alloc_stats_t now;
+    CHECK(alloc_stats(&now, sizeof now) == 0, "alloc_stats");
+    return now.total_allocated;
+}
+
+/* malloc and aligned_alloc are liballoc's. */
+OURS(is_liballoc) {
+    enum { SIZE = 20 << 20 };
+    CHECK(alloc_stats != NULL, "liballoc is not in the process");
+    uint64_t before = allocated();
+    free(malloc(SIZE));
+    CHECK(allocated() >= before + SIZE, "malloc is not liballoc's");
+    before = allocated();
+    free(aligned_alloc(4096, SIZE));
+    CHECK(allocated() >= before + SIZE, "aligned_alloc is not liballoc's");
+}
 
 /* Blocks of many sizes, handed on to another thread that frees them. */
 static void *fill(void *argument) {
