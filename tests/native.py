@@ -1,8 +1,8 @@
 """Fixtures that compile small C and C++ programs and run them on liballoc and on glibc.
 
-Its fixtures are there for every test (tests/conftest.py). A program is compiled once per
-session and per way of linking. Each run gets an environment without any trace of the caller's own
-preload or malloc settings, so that a result depends on the subject alone.
+They are there for every test (tests/conftest.py). A program is compiled once per session and per
+way of linking. Each run gets an environment without any trace of the caller's own preload or malloc
+settings, so that a result depends on the subject alone.
 """
 
 from __future__ import annotations
