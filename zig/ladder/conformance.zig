@@ -106,6 +106,7 @@ fn Suite(comptime name: []const u8, comptime kind: Kind) type {
             for (steps) |size| {
                 if (kind == .fake and size > 40000) continue;
                 block = allocator.realloc(block, size).?;
+                try expect(allocator.usable(block) >= size);
                 for (block[0..@min(known, size)], 0..) |byte, index| {
                     try expect(byte == index % 251);
                 }

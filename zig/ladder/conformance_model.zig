@@ -91,6 +91,7 @@ const Model = struct {
             return expect(model.plan.may_fail);
         };
         const kept: Live = .{ .block = block, .size = wanted, .mark = live.mark };
+        try expect(model.allocator.usable(block) >= wanted);
         try kept.expectPainted(@min(live.size, wanted));
         model.live_bytes -= live.size;
         slot.* = null;
