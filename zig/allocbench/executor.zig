@@ -102,12 +102,11 @@ pub const Lane = struct {
         lane.blocks[op.slot] = block;
         if (mode.check == .pattern) {
             lane.checkContents(op.slot, op.size);
-            lane.checkNew(op, block);
-        } else touchBlock(lane.touch, block, op.size);
-        if (mode.check == .stamp) {
-            if (!contents.isStamped(block, old)) lane.lost(op.slot, 0);
-            contents.stamp(block);
+            return lane.checkNew(op, block);
         }
+        if (mode.check == .stamp and !contents.isStamped(block, old)) lane.lost(op.slot, 0);
+        touchBlock(lane.touch, block, op.size);
+        if (mode.check == .stamp) contents.stamp(block);
     }
 
     inline fn release(lane: *Lane, comptime mode: Mode, op: Op) void {
