@@ -28,6 +28,7 @@ r 0 640
 a 2 0
 f 1
 f -1
+r 0 0
 f 0
 f 2
 """
@@ -97,11 +98,11 @@ def test_a_recording_is_replayed(tmp_path: Path) -> None:
         found = figures("--trace", str(recording), "--allocator", allocator)
         assert (found["profile"], found["seed"]) == ("trace", None)
         assert found["trace"] == str(recording)
-        assert found["calls"] == {"malloc": 3, "free": 3, "realloc": 1, "aligned": 0, "calloc": 0}
-        assert found["ops"] == 7
+        assert found["calls"] == {"malloc": 3, "free": 3, "realloc": 2, "aligned": 0, "calloc": 0}
+        assert found["ops"] == 8
         assert found["memory"]["requested_peak"] == 768
     text = run("--trace", str(recording)).stdout
-    assert text.splitlines()[1] == f"profile=trace file={recording} ops=7"
+    assert text.splitlines()[1] == f"profile=trace file={recording} ops=8"
 
 
 def test_a_recording_is_cut_after_ops(tmp_path: Path) -> None:

@@ -48,8 +48,9 @@ fn free(_: *anyopaque, block: [*]u8) void {
     entry("free")(block);
 }
 
+/// To size 0 it would free the block, which is no part of the interface.
 fn realloc(_: *anyopaque, block: [*]u8, size: usize) ?[*]u8 {
-    return @ptrCast(entry("realloc")(block, size));
+    return @ptrCast(entry("realloc")(block, @max(size, 1)));
 }
 
 fn aligned(_: *anyopaque, alignment: usize, size: usize) ?[*]u8 {

@@ -55,8 +55,9 @@ fn freeOf(_: *anyopaque, block: [*]u8) void {
     free(block);
 }
 
+/// To size 0 it would free the block, which is no part of the interface.
 fn reallocOf(_: *anyopaque, block: [*]u8, size: usize) ?[*]u8 {
-    return realloc(block, size);
+    return realloc(block, @max(size, 1));
 }
 
 fn alignedOf(_: *anyopaque, alignment: usize, size: usize) ?[*]u8 {
