@@ -89,3 +89,8 @@ size_t malloc_usable_size(void *block) {
     if (!block) return 0;
     return is_wrong(SHORT) ? size_of(block) / 2 : size_of(block);
 }
+
+/* Not glibc's: nobody may take its word for what is held. */
+struct info { size_t fields[10]; };
+
+struct info mallinfo2(void) { return (struct info){{1 << 30}}; }
