@@ -13,6 +13,8 @@ pub const Source = enum {
     monotonic,
 };
 
+const has_counter = builtin.cpu.arch == .x86_64;
+
 pub const Timer = struct {
     source: Source,
     ticks_per_second: u64,
@@ -56,7 +58,7 @@ fn leastCost(comptime source: Source) u64 {
 
 /// Read just before what is timed.
 pub inline fn begin(comptime source: Source) u64 {
-    if (source == .monotonic) return nanoseconds();
+    if (source == .monotonic or !has_counter) return nanoseconds();
     var low: u32 = undefined;
     var high: u32 = undefined;
     asm volatile (
@@ -72,7 +74,7 @@ pub inline fn begin(comptime source: Source) u64 {
 
 /// Read just after it.
 pub inline fn end(comptime source: Source) u64 {
-    if (source == .monotonic) return nanoseconds();
+    if (source == .monotonic or !has_counter) return nanoseconds();
     var low: u32 = undefined;
     var high: u32 = undefined;
     asm volatile (
@@ -87,7 +89,7 @@ pub inline fn end(comptime source: Source) u64 {
 
 /// Whether the processor promises that its counter never changes its rate, and has rdtscp.
 fn isInvariant() bool {
-    if (builtin.cpu.arch != .x86_64) return false;
+    if (!has_counter) return false;
     if (cpuid(0x8000_0000).eax < 0x8000_0007) return false;
     const has_rdtscp = cpuid(0x8000_0001).edx >> 27 & 1 == 1;
     const invariant = cpuid(0x8000_0007).edx >> 8 & 1 == 1;

@@ -11,7 +11,7 @@ pub fn tables(comptime T: type, count: usize) []T {
 
 /// Zeroed items, of which only those that are used take memory.
 pub fn sparse(comptime T: type, count: usize) []T {
-    return map(T, count, .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .NORESERVE = true });
+    return map(T, count, .{ .TYPE = .PRIVATE, .ANONYMOUS = true });
 }
 
 /// One item that a child and its parent both see.

@@ -31,7 +31,7 @@ pub fn provider() ?[]const u8 {
 /// As `core.neverPurge`, where liballoc is the provider.
 pub fn neverPurge() void {
     const configure: *const fn ([*:0]const u8) callconv(.c) c_int =
-        @ptrCast(provided("alloc_config") orelse return);
+        @ptrCast(@alignCast(provided("alloc_config") orelse return));
     _ = configure("decay_ms:-1");
 }
 
@@ -74,11 +74,13 @@ fn usableOf(_: *anyopaque, block: [*]u8) usize {
 }
 
 fn held(_: *anyopaque) ?ladder.Held {
-    if (provided("alloc_stats_json")) |function| return heldByLiballoc(@ptrCast(function));
+    if (provided("alloc_stats_json")) |function| {
+        return heldByLiballoc(@ptrCast(@alignCast(function)));
+    }
     const file = provider() orelse return null;
     if (!std.mem.startsWith(u8, std.fs.path.basename(file), "libc.so")) return null;
     const function: *const fn () callconv(.c) Mallinfo =
-        @ptrCast(provided("mallinfo2") orelse return null);
+        @ptrCast(@alignCast(provided("mallinfo2") orelse return null));
     const info = function();
     // What the break and the arenas hold includes glibc's headers in blocks: no metadata apart.
     return .{ .bytes = info.arena + info.hblkhd, .metadata = 0, .largest_free = null };
