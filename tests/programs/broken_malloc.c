@@ -1,6 +1,6 @@
-/* A preloadable malloc that is wrong in one way, chosen by FAULT. It is wrong from the pass with the
- * number PASS on: allocbench forks once for each. Blocks are never reused, so that the fault is all
- * that there is to find. */
+/* A preloadable malloc that is wrong in one way, chosen by FAULT. It is wrong from the pass with
+ * the number PASS on: allocbench forks once for each. Blocks are never reused, so that the fault is
+ * all that there is to find. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -52,7 +52,8 @@ void *malloc(size_t size) {
     unsigned call = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
     if (is_wrong(NO_MEMORY) && call > LATE) return NULL;
     if (is_wrong(CRASH) && call > LATE) raise(SIGSEGV);
-    if (is_wrong(TWICE) && call > LATE && call % 7 == 0 && last && size_of(last) >= size) return last;
+    int again = is_wrong(TWICE) && call > LATE && call % 7 == 0;
+    if (again && last && size_of(last) >= size) return last;
     char *block = carve(size, 16);
     if (block && is_wrong(MISALIGNED)) {
         block += 8;
