@@ -12,7 +12,7 @@ const capacity = sequence.channel_length_max;
 const batch_length = 32;
 const cache_line = 64;
 
-/// written_by_sender - taken_by_reader items are on their way, never more than `capacity`.
+/// written - taken items are on their way, never more than `capacity`.
 const Channel = struct {
     /// The sender's: items put in. `shown` is how many of them the reader may see.
     written: usize align(cache_line),

@@ -20,7 +20,9 @@ pub const Mode = struct {
 
 /// One stream under way. Its thread's alone; a successor gets it by being created.
 pub const Lane = struct {
-    index: usize,
+    /// Two lines: what a thread writes here is on none that another reads, nor on its neighbour,
+    /// which processors fetch along.
+    index: usize align(128),
     stream: *const sequence.Stream,
     touch: sequence.Touch,
     allocator: allocators.Allocator,
@@ -37,8 +39,11 @@ pub const Lane = struct {
     /// Goes on to `stop` or to the end of a thread's life; whether it is at `stop`.
     pub fn run(lane: *Lane, comptime mode: Mode, stop: usize) bool {
         const ops = lane.stream.ops;
-        while (lane.position < stop) {
-            const op = ops[lane.position];
+        var position = lane.position;
+        defer lane.position = position;
+        while (position < stop) {
+            const op = ops[position];
+            if (mode.check == .pattern) lane.position = position; // Blocks are marked with it.
             switch (op.kind) {
                 .malloc => lane.allocate(mode, op, lane.call(mode, .malloc, .{op.size})),
                 .calloc => lane.allocate(mode, op, lane.call(mode, .calloc, .{op.size})),
@@ -52,11 +57,11 @@ pub const Lane = struct {
                 .receive => lane.receive(mode, op),
                 .mark => lane.watch.mark(op.extra),
                 .next_thread => {
-                    lane.position += 1;
+                    position += 1;
                     return false;
                 },
             }
-            lane.position += 1;
+            position += 1;
         }
         lane.channels.showAll(lane.index);
         return true;
