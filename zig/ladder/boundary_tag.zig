@@ -114,8 +114,7 @@ pub const BoundaryTag = struct {
         }
         const block = rung.grow(missing) orelse return null;
         if (tagOf(block).size() >= wanted) return block;
-        // Somebody moved the break in between, and the block before is not there to merge with.
-        return rung.grow(wanted);
+        return rung.grow(wanted); // Somebody moved the break: it could not merge with the last.
     }
 
     /// The footer of the free block that ends where this one begins.
@@ -179,12 +178,8 @@ pub const BoundaryTag = struct {
             rung.unlink(block);
             size += before_size;
         }
-        const before_used = tagOf(block).before_used;
-        tagOf(block).* = .{
-            .used = false,
-            .before_used = before_used,
-            .units = @intCast(size / 16),
-        };
+        tagOf(block).used = false;
+        tagOf(block).units = @intCast(size / 16);
         footerOf(block).* = size;
         tagOf(block + size).before_used = false;
         rung.push(block);
@@ -200,9 +195,8 @@ pub const BoundaryTag = struct {
 
     fn unlink(rung: *BoundaryTag, block: usize) void {
         const links = linksOf(block).*;
-        if (links.newer != 0) linksOf(links.newer).older = links.older else {
-            rung.newest = links.older;
-        }
+        const link = if (links.newer != 0) &linksOf(links.newer).older else &rung.newest;
+        link.* = links.older;
         if (links.older != 0) linksOf(links.older).newer = links.newer;
         rung.free_count -= 1;
     }
@@ -244,7 +238,8 @@ pub const BoundaryTag = struct {
         rung.unlink(next);
         tagOf(block).units = @intCast(joined / 16);
         tagOf(after(block)).before_used = true;
-        rung.trim(block, wanted);
+        // The last block keeps what the heap grew by, or the next small one would sit behind it.
+        if (!is_last) rung.trim(block, wanted);
         return true;
     }
 

@@ -172,15 +172,19 @@ fn internal(job: Job) ?Internal {
     const allocator = job.open() orelse return null;
     var prng: std.Random.DefaultPrng = .init(job.seed);
     var requested: usize = 0;
+    var usable: usize = 0;
     for (0..1000) |_| {
         const size = prng.random().intRangeAtMost(usize, 1, 1000);
-        _ = allocator.malloc(size) orelse return null;
+        usable += allocator.usable(allocator.malloc(size) orelse return null);
         requested += size;
     }
     const held = job.held(allocator) orelse return null;
-    // What is free inside is not lost: a slab or an area that is not full yet.
-    const free = if (job.subject.view) |view| view.freeSizes(allocator.context).bytes else 0;
-    const used = held - free;
+    // What is free inside is not lost: a slab or an area that is not full yet. Who cannot say
+    // how much that is, is asked for the size of each block.
+    const used = if (job.subject.view) |view|
+        held - view.freeSizes(allocator.context).bytes
+    else
+        usable;
     return .{
         .requested = requested,
         .held = used,
@@ -200,12 +204,18 @@ fn search(job: Job) ?Search {
     random.shuffle([*]u8, blocks);
     for (blocks[0 .. live / 2]) |block| allocator.free(block);
     for (blocks[0 .. live / 2]) |*block| block.* = someSmall(allocator, random) orelse return null;
+    const turns = score.table(Turn, pairs) orelse return null;
+    for (turns) |*turn| turn.* = .{
+        .place = random.uintLessThan(u32, @intCast(live)),
+        .size = smallSize(random),
+    };
     const looked_before = looked(job, allocator);
     const start = score.nanoseconds();
-    for (0..pairs) |_| {
-        const block = &blocks[random.uintLessThan(usize, live)];
-        allocator.free(block.*);
-        block.* = someSmall(allocator, random) orelse return null;
+    for (turns) |turn| {
+        allocator.free(blocks[turn.place]);
+        const block = allocator.malloc(turn.size) orelse return null;
+        block[0] = 1;
+        blocks[turn.place] = block;
     }
     const taken = score.nanoseconds() - start;
     return .{
@@ -218,10 +228,15 @@ fn search(job: Job) ?Search {
     };
 }
 
+/// Drawn before the clock starts.
+const Turn = struct { place: u32, size: u32 };
+
+fn smallSize(random: std.Random) u32 {
+    return random.intRangeAtMost(u32, 8, 128);
+}
+
 fn someSmall(allocator: Allocator, random: std.Random) ?[*]u8 {
-    const block = allocator.malloc(random.intRangeAtMost(usize, 8, 128)) orelse return null;
-    block[0] = 1;
-    return block;
+    return allocator.malloc(smallSize(random));
 }
 
 fn looked(job: Job, allocator: Allocator) ?u64 {

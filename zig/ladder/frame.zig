@@ -28,7 +28,7 @@ pub const View = struct {
 
 /// A strategy (see ladder.zig for the list) has: name, idea, init, allocate, allocateAligned,
 /// free, usable, eachFree, metadata, check, looked; growInPlace where it can, and deinit where it
-/// has something to give back. Blocks are addresses in it: arithmetic on them is what it is all about.
+/// has something to give back. Blocks are addresses there: arithmetic on them is what it is about.
 pub fn FrameType(comptime Strategy: type) type {
     return struct {
         source: Source,

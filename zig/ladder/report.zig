@@ -1,6 +1,6 @@
 //! The report of `allocbench --ladder`: the evidence of every rung and its malloc-lab score, as
-//! text or as one JSON object. Everything is measured in child processes, so the caller may have threads
-//! that sleep, but none that allocate.
+//! text or as one JSON object. Everything is measured in child processes, so the caller should have
+//! no other threads.
 const std = @import("std");
 const ladder = @import("ladder.zig");
 const evidence_file = @import("evidence.zig");

@@ -186,8 +186,11 @@ fn writeProgramBreak(out: *Writer, result: Report) Writer.Error!void {
 
 fn writeScores(out: *Writer, result: Report) Writer.Error!void {
     try out.print("\nmalloc-lab score: {s}\n", .{report.formula});
-    try out.writeAll("(of each trace: utilisation, and throughput in % of libc's; -: did not get " ++
-        "through, counts 0)\n\n");
+    try out.writeAll(
+        \\(of each trace: utilisation, and throughput in % of libc's; -: did not get through)
+        \\
+        \\
+    );
     try out.print("  {s: <18}", .{""});
     for (result.traces) |trace| try out.print("  {s: >11}", .{shortened(trace.name)});
     try out.print("  {s: >5}\n", .{"score"});

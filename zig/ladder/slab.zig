@@ -170,8 +170,8 @@ pub const SlabRung = struct {
 
     /// What the source does not know of is given back.
     pub fn deinit(rung: *SlabRung) void {
-        if (rung.source.kind == .fake) return;
-        if (rung.table) |table| source_file.unmapPages(@intFromPtr(table), slab_count_max);
+        const table = rung.table orelse return;
+        if (rung.source.kind != .fake) source_file.unmapPages(@intFromPtr(table), slab_count_max);
     }
 
     fn isInSlab(rung: *const SlabRung, block: usize) bool {
@@ -217,9 +217,8 @@ pub const SlabRung = struct {
     }
 
     fn unlist(rung: *SlabRung, slab: *Slab) void {
-        if (slab.newer) |newer| newer.older = slab.older else {
-            rung.newest[slab.class] = slab.older;
-        }
+        const link = if (slab.newer) |newer| &newer.older else &rung.newest[slab.class];
+        link.* = slab.older;
         if (slab.older) |older| older.newer = slab.newer;
         slab.listed = false;
     }
