@@ -68,23 +68,39 @@ pub const Search = struct {
 pub const ProgramBreak = struct { moved: usize, held: usize };
 
 pub fn gather(subject: Subject, seed: u64) Evidence {
-    var job: Job = .{ .subject = subject, .seed = seed };
     var evidence: Evidence = undefined;
-    inline for (.{
-        .{ "growth", ?Growth, growth },
-        .{ "leftovers", ?Leftovers, leftovers },
-        .{ "crumbs", ?Crumbs, crumbs },
-        .{ "internal", ?Internal, internal },
-        .{ "program_break", ?ProgramBreak, programBreak },
-    }) |row| {
-        @field(evidence, row[0]) = child.run(row[1], job, row[2]) orelse null;
-    }
-    for (live_counts, &evidence.search) |live, *one| {
-        job.live = live;
-        one.* = child.run(?Search, job, search) orelse null;
+    inline for (comptime std.meta.fieldNames(Evidence)) |field| {
+        @field(evidence, field) = gatherOne(field, subject, seed);
     }
     return evidence;
 }
+
+/// One field of the evidence.
+pub fn gatherOne(
+    comptime field: []const u8,
+    subject: Subject,
+    seed: u64,
+) @FieldType(Evidence, field) {
+    var job: Job = .{ .subject = subject, .seed = seed };
+    if (comptime std.mem.eql(u8, field, "search")) {
+        var found: @FieldType(Evidence, field) = undefined;
+        for (live_counts, &found) |live, *one| {
+            job.live = live;
+            one.* = child.run(?Search, job, measureSearch) orelse null;
+        }
+        return found;
+    }
+    const body = @field(experiments, field);
+    return child.run(@FieldType(Evidence, field), job, body) orelse null;
+}
+
+const experiments = struct {
+    const growth = measureGrowth;
+    const leftovers = measureLeftovers;
+    const crumbs = measureCrumbs;
+    const internal = measureInternal;
+    const program_break = measureBreak;
+};
 
 const Job = struct {
     subject: Subject,
@@ -100,7 +116,7 @@ const Job = struct {
     }
 };
 
-fn growth(job: Job) ?Growth {
+fn measureGrowth(job: Job) ?Growth {
     const allocator = job.open() orelse return null;
     var result: Growth = .{
         .rising = 0,
@@ -129,7 +145,7 @@ fn growth(job: Job) ?Growth {
     return result;
 }
 
-fn leftovers(job: Job) ?Leftovers {
+fn measureLeftovers(job: Job) ?Leftovers {
     const allocator = job.open() orelse return null;
     allocator.free(allocator.malloc(65536) orelse return null);
     const before = job.held(allocator) orelse return null;
@@ -137,7 +153,7 @@ fn leftovers(job: Job) ?Leftovers {
     return .{ .grown = job.held(allocator).? -| before };
 }
 
-fn crumbs(job: Job) ?Crumbs {
+fn measureCrumbs(job: Job) ?Crumbs {
     const allocator = job.open() orelse return null;
     const count = 2000;
     const blocks = score.table([*]u8, count) orelse return null;
@@ -168,7 +184,7 @@ fn crumbs(job: Job) ?Crumbs {
     };
 }
 
-fn internal(job: Job) ?Internal {
+fn measureInternal(job: Job) ?Internal {
     const allocator = job.open() orelse return null;
     var prng: std.Random.DefaultPrng = .init(job.seed);
     var requested: usize = 0;
@@ -192,7 +208,7 @@ fn internal(job: Job) ?Internal {
     };
 }
 
-fn search(job: Job) ?Search {
+fn measureSearch(job: Job) ?Search {
     const allocator = job.open() orelse return null;
     const live = job.live;
     const pairs = 20_000;
@@ -244,7 +260,7 @@ fn looked(job: Job, allocator: Allocator) ?u64 {
     return view.looked(allocator.context);
 }
 
-fn programBreak(job: Job) ?ProgramBreak {
+fn measureBreak(job: Job) ?ProgramBreak {
     const allocator = job.open() orelse return null;
     // Whatever a rung sets up at its first block is not what is asked here.
     allocator.free(allocator.malloc(100) orelse return null);

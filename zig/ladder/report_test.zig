@@ -13,76 +13,77 @@ fn subjectOf(name: []const u8, kind: ladder.source.Kind) score.Subject {
     return .{ .open = rung.open, .view = rung.view, .kind = kind };
 }
 
-fn gather(name: []const u8) evidence_file.Evidence {
-    return evidence_file.gather(subjectOf(name, .sbrk), 7);
+/// One field of a rung's evidence.
+fn see(comptime field: []const u8, name: []const u8) @FieldType(evidence_file.Evidence, field) {
+    return evidence_file.gatherOne(field, subjectOf(name, .sbrk), 7);
 }
 
 test "bump: 1,000 rising addresses at one distance, and a heap that grows in a line" {
-    const seen = gather("bump");
-    try expect(seen.growth.?.rising == 999);
-    try expect(seen.growth.?.distance.? == 80);
-    try expect(seen.growth.?.pairs_grow == 1000 * 80);
-    try expect(seen.crumbs.?.free.?.count == 0);
+    const seen = see("growth", "bump").?;
+    try expect(seen.rising == 999);
+    try expect(seen.distance.? == 80);
+    try expect(seen.pairs_grow == 1000 * 80);
+    try expect(see("crumbs", "bump").?.free.?.count == 0);
 }
 
 test "splitting: leftovers serve small requests" {
-    try expect(gather("first-fit").leftovers.?.grown > 99 * 64);
+    try expect(see("leftovers", "first-fit").?.grown > 99 * 64);
     for ([_][]const u8{ "first-fit-split", "first-fit-coalesce", "best-fit" }) |name| {
-        try expect(gather(name).leftovers.?.grown == 0);
+        try expect(see("leftovers", name).?.grown == 0);
     }
     for ([_][]const u8{ "boundary-tag", "buddy" }) |name| {
-        try expect(gather(name).leftovers.?.grown == 0);
+        try expect(see("leftovers", name).?.grown == 0);
     }
 }
 
 test "coalescing: crumbs become blocks that larger requests fit into" {
     for ([_][]const u8{ "first-fit", "first-fit-split" }) |name| {
-        const seen = gather(name).crumbs.?;
+        const seen = see("crumbs", name).?;
         try expect(seen.unusable_pct.? == 100);
         try expect(seen.free.?.count == 1960);
         try expect(seen.grown > 100 * 4096);
     }
     for ([_][]const u8{ "first-fit-coalesce", "best-fit", "boundary-tag" }) |name| {
-        const seen = gather(name).crumbs.?;
+        const seen = see("crumbs", name).?;
         try expect(seen.unusable_pct.? < 5);
         try expect(seen.free.?.count <= 41);
         try expect(seen.grown == 0);
         try expect(seen.external_pct.? < 99);
     }
-    try expect(gather("buddy").crumbs.?.unusable_pct.? < 30);
-    try expect(gather("buddy").crumbs.?.grown == 0);
+    try expect(see("crumbs", "buddy").?.unusable_pct.? < 30);
+    try expect(see("crumbs", "buddy").?.grown == 0);
 }
 
 test "headers and rounding: the tag is the cheapest, powers of two the dearest" {
-    const tag = gather("boundary-tag").internal.?.internal_pct;
-    const header = gather("first-fit").internal.?.internal_pct;
-    const list = gather("first-fit-coalesce").internal.?.internal_pct;
-    const slab = gather("slab").internal.?.internal_pct;
-    const buddy = gather("buddy").internal.?.internal_pct;
+    const tag = see("internal", "boundary-tag").?.internal_pct;
+    const header = see("internal", "first-fit").?.internal_pct;
+    const list = see("internal", "first-fit-coalesce").?.internal_pct;
+    const slab = see("internal", "slab").?.internal_pct;
+    const buddy = see("internal", "buddy").?.internal_pct;
     try expect(tag < header);
     try expect(header < list);
     try expect(list < slab);
     try expect(slab < buddy);
-    const core = gather("core").internal.?.internal_pct;
+    const core = see("internal", "core").?.internal_pct;
     try expect(core > 0 and core < slab + 5);
 }
 
 test "size classes: first-fit looks at many blocks where slab looks at one" {
-    const slab = gather("slab").search;
-    const first_fit = gather("first-fit").search;
+    const slab = see("search", "slab");
+    const first_fit = see("search", "first-fit");
     for (slab, first_fit, 0..) |one, many, index| {
         try expect(one.?.looked_per_malloc.? == 1);
         if (index > 0) try expect(many.?.looked_per_malloc.? > 10);
     }
-    for (gather("buddy").search) |few| try expect(few.?.looked_per_malloc.? < 3);
+    for (see("search", "buddy")) |few| try expect(few.?.looked_per_malloc.? < 3);
     // Looking at all of a short list to find the best.
-    try expect(gather("best-fit").search[0].?.looked_per_malloc.? >
-        gather("first-fit-coalesce").search[0].?.looked_per_malloc.?);
+    try expect(see("search", "best-fit")[0].?.looked_per_malloc.? >
+        see("search", "first-fit-coalesce")[0].?.looked_per_malloc.?);
 }
 
 test "large blocks leave the break where it was, on every rung" {
     for (ladder.rungs) |rung| {
-        const seen = gather(rung.name).program_break.?;
+        const seen = see("program_break", rung.name).?;
         try expect(seen.moved == 0);
         try expect(seen.held >= 55 * 128 * 1024);
     }
@@ -90,14 +91,13 @@ test "large blocks leave the break where it was, on every rung" {
 
 test "what depends on layout alone repeats exactly" {
     for (ladder.rungs[0 .. ladder.rungs.len - 1]) |rung| {
-        const once = gather(rung.name);
-        const again = gather(rung.name);
-        try std.testing.expectEqual(once.crumbs, again.crumbs);
-        try std.testing.expectEqual(once.internal, again.internal);
-        for (once.search, again.search) |left, right| {
-            try expect(left.?.looked_per_malloc.? == right.?.looked_per_malloc.?);
+        inline for (.{ "leftovers", "crumbs", "internal" }) |field| {
+            try std.testing.expectEqual(see(field, rung.name), see(field, rung.name));
         }
     }
+    const once = see("search", "first-fit")[1].?;
+    const again = see("search", "first-fit")[1].?;
+    try expect(once.looked_per_malloc.? == again.looked_per_malloc.?);
 }
 
 test "the score: in parts, and none for a trace that was not got through" {

@@ -110,11 +110,11 @@ pub const SlabRung = struct {
         var block = slab.first;
         if (block != 0) {
             slab.first = freeAt(block).next;
-            freeAt(block).mark = 0;
         } else {
             block = @intFromPtr(slab) + slab.start + @as(usize, slab.fresh) * slab.block_size;
             slab.fresh += 1;
         }
+        freeAt(block).mark = 0; // Also from an earlier life of the slab.
         slab.live += 1;
         if (slab.live == slab.count) rung.unlist(slab);
         return block;
