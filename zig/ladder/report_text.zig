@@ -191,12 +191,26 @@ fn writeScores(out: *Writer, result: Report) Writer.Error!void {
         \\
         \\
     );
+    var first: usize = 0;
+    while (first < result.traces.len) : (first += traces_in_line) {
+        const end = @min(first + traces_in_line, result.traces.len);
+        try writeScoresOf(out, result, first, end);
+    }
+}
+
+/// More would not fit into a terminal.
+const traces_in_line = 6;
+
+/// The traces from `first` to before `end`, and beside the last of all the score.
+fn writeScoresOf(out: *Writer, result: Report, first: usize, end: usize) Writer.Error!void {
+    const is_last = end == result.traces.len;
+    if (first > 0) try out.writeByte('\n');
     try out.print("  {s: <18}", .{""});
-    for (result.traces) |trace| try out.print("  {s: >11}", .{shortened(trace.name)});
-    try out.print("  {s: >5}\n", .{"score"});
+    for (result.traces[first..end]) |trace| try out.print("  {s: >11}", .{shortened(trace.name)});
+    try out.writeAll(if (is_last) "  score\n" else "\n");
     for (result.rungs) |rung| {
         try out.print("  {s: <18}", .{rung.name});
-        for (rung.traces, result.traces) |cell, trace| {
+        for (rung.traces[first..end], result.traces[first..end]) |cell, trace| {
             if (cell.utilisation == null or cell.ops_per_second == null) {
                 try out.print("  {s: >11}", .{"-"});
                 continue;
@@ -206,7 +220,8 @@ fn writeScores(out: *Writer, result: Report) Writer.Error!void {
                 100 * cell.utilisation.?, 100 * cell.ops_per_second.? / reference,
             });
         }
-        try out.print("  {d: >5.1}\n", .{rung.score});
+        if (is_last) try out.print("  {d: >5.1}", .{rung.score});
+        try out.writeByte('\n');
     }
 }
 

@@ -2,7 +2,8 @@
 //! or made here from a seed (synthetic.zig).
 //!
 //! A `.rep` file: four numbers, a line each (suggested heap size, number of blocks, number of
-//! operations, weight), then a line for each operation: `a ID SIZE`, `r ID SIZE`, `f ID`.
+//! operations, weight), then a line for each operation: `a ID SIZE`, `r ID SIZE`, `f ID`; `r` of a
+//! block that is not live is a malloc, `f -1` is a free of null.
 const std = @import("std");
 
 pub const Kind = enum { allocate, resize, release };
@@ -104,9 +105,11 @@ const Parser = struct {
         if (words.next() != null) return parser.refuse("more on the line than an operation");
         const is_live = parser.live[id];
         if (kind == .allocate and is_live) return parser.refuse("the block is live already");
-        if (kind != .allocate and !is_live) return parser.refuse("the block is not live");
+        if (kind == .release and !is_live) return parser.refuse("the block is not live");
         parser.live[id] = kind != .release;
-        return .{ .kind = kind, .id = @intCast(id), .size = size };
+        // realloc of nothing is malloc.
+        const done: Kind = if (kind == .resize and !is_live) .allocate else kind;
+        return .{ .kind = done, .id = @intCast(id), .size = size };
     }
 };
 
@@ -162,10 +165,11 @@ test "a .rep file is read" {
     var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
     defer arena.deinit();
     var problem: Problem = .{};
-    const text = "20000\n2\n6\n1\na 0 512\na 1 128\r\nr 0 640\nf 1\nf -1\nf 0\n";
+    const text = "20000\n2\n6\n1\na 0 512\nr 1 128\r\nr 0 640\nf 1\nf -1\nf 0\n";
     const trace = try parse(arena.allocator(), "short", text, &problem);
     try std.testing.expectEqual(2, trace.id_count);
     try std.testing.expectEqual(5, trace.ops.len);
+    try std.testing.expectEqual(Op{ .kind = .allocate, .id = 1, .size = 128 }, trace.ops[1]);
     try std.testing.expectEqual(Op{ .kind = .resize, .id = 0, .size = 640 }, trace.ops[2]);
     try std.testing.expectEqual(Op{ .kind = .release, .id = 0 }, trace.ops[4]);
 }
@@ -179,7 +183,6 @@ test "what is wrong with a .rep file is said with its line" {
     try expectProblem("1\n1\n1\n1\na 1 16\n", 5, "a block number beyond their count");
     try expectProblem("1\n1\n2\n1\na 0 16\na 0 16\n", 6, "the block is live already");
     try expectProblem("1\n1\n1\n1\nf 0\n", 5, "the block is not live");
-    try expectProblem("1\n1\n1\n1\nr 0 4\n", 5, "the block is not live");
     try expectProblem("1\n1\n1\n1\na 0 99999999999999\n", 5, "a number is too large");
     try expectProblem("1\n99999999\n1\n1\n", 4, "more than 16 million blocks");
     try expectProblem("1\n1\n1\n1\na 0 16 16\n", 5, "more on the line than an operation");
