@@ -86,12 +86,22 @@ pub fn gatherOne(
         var found: @FieldType(Evidence, field) = undefined;
         for (live_counts, &found) |live, *one| {
             job.live = live;
-            one.* = child.run(?Search, job, measureSearch) orelse null;
+            one.* = fastest(job);
         }
         return found;
     }
     const body = @field(experiments, field);
     return child.run(@FieldType(Evidence, field), job, body) orelse null;
+}
+
+/// The same work three times over: what the machine does meanwhile can only slow it down.
+fn fastest(job: Job) ?Search {
+    var best: ?Search = null;
+    for (0..3) |_| {
+        const seen = (child.run(?Search, job, measureSearch) orelse null) orelse return null;
+        if (best == null or seen.ns_per_pair < best.?.ns_per_pair) best = seen;
+    }
+    return best;
 }
 
 const experiments = struct {
@@ -211,7 +221,7 @@ fn measureInternal(job: Job) ?Internal {
 fn measureSearch(job: Job) ?Search {
     const allocator = job.open() orelse return null;
     const live = job.live;
-    const pairs = 20_000;
+    const pairs = 10_000;
     const blocks = score.table([*]u8, live) orelse return null;
     var prng: std.Random.DefaultPrng = .init(job.seed);
     const random = prng.random();
