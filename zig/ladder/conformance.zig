@@ -203,6 +203,21 @@ fn Suite(comptime name: []const u8, comptime kind: Kind) type {
     };
 }
 
+test "which free block is taken: the newest that fits, or the smallest" {
+    const searching = .{ "first-fit", "first-fit-split", "first-fit-coalesce", "boundary-tag" };
+    inline for (searching ++ .{"best-fit"}) |name| {
+        const allocator = ladder.find(name).?.open(.sbrk).?;
+        var blocks: [4][*]u8 = undefined;
+        for (&blocks, [_]usize{ 600, 3000, 1000, 100 }) |*block, size| {
+            block.* = allocator.malloc(size).?;
+            _ = allocator.malloc(16).?; // Or free neighbours would merge.
+        }
+        for (blocks) |block| allocator.free(block);
+        const is_best = comptime std.mem.eql(u8, name, "best-fit");
+        try expect(allocator.malloc(500).? == blocks[if (is_best) 0 else 2]);
+    }
+}
+
 /// What a rung promises beyond the interface: `reuses`, `splits`, `merges`.
 fn Promises(comptime Strategy: type) type {
     return struct {

@@ -89,4 +89,5 @@ test {
     _ = report;
     _ = @import("free_sizes.zig");
     _ = @import("conformance.zig");
+    _ = @import("limits_test.zig");
 }
