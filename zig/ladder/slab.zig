@@ -157,10 +157,8 @@ pub const SlabRung = struct {
     fn makeTable(rung: *SlabRung) bool {
         if (rung.source.kind == .fake) {
             rung.table_count = source_file.fake_size / slab_size;
-            const table: [*]u8 = @ptrFromInt(rung.source.take(rung.table_count, 16) orelse
-                return false);
-            @memset(table[0..rung.table_count], 0);
-            rung.table = table;
+            rung.table = @ptrFromInt(rung.source.take(rung.table_count, 16) orelse return false);
+            @memset(rung.table.?[0..rung.table_count], 0);
         } else {
             rung.table_count = slab_count_max;
             rung.table = @ptrFromInt(source_file.mapPages(slab_count_max) orelse return false);
@@ -281,6 +279,8 @@ pub const SlabRung = struct {
                 newer = slab;
             }
         }
+        var empty = rung.empty;
+        while (empty) |slab| : (empty = slab.older) try ensure(slab.live == 0 and !slab.listed);
         try rung.large.check();
     }
 
