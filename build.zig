@@ -88,6 +88,7 @@ pub fn build(b: *std.Build) void {
     b.installArtifact(executable);
     debug.page_size = page_size;
     addTests(b, debug, filters orelse &.{});
+    addLadder(b, debug, filters orelse &.{});
     addModel(b, debug);
     addSanitized(b, debug);
 }
@@ -261,6 +262,45 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
             std.mem.eql(u8, layer.name, "abi");
         if (has_targets) fuzz.dependOn(&b.addInstallArtifact(unit, .{}).step);
     }
+}
+
+/// The ladder on top of the library's layers, and libc for its sbrk.
+fn ladderModule(b: *std.Build, variant: Variant) *std.Build.Module {
+    const ladder = createModule(b, variant, b.path("zig/ladder/ladder.zig"));
+    ladder.link_libc = true;
+    for (layerModules(b, variant, optionsModule(b, variant)), layers) |module, layer| {
+        if (std.mem.eql(u8, layer.name, "heap") or std.mem.eql(u8, layer.name, "abi")) {
+            ladder.addImport(layer.name, module);
+        }
+    }
+    return ladder;
+}
+
+fn addLadder(b: *std.Build, debug: Variant, filters: []const []const u8) void {
+    var tested = debug;
+    tested.optimize = .debug;
+    tested.verify = true;
+    const unit = b.addTest(.{
+        .name = "ladder",
+        .root_module = ladderModule(b, tested),
+        .filters = filters,
+        .use_llvm = true,
+    });
+    const step = b.step("test-ladder", "Run the unit tests of the ladder");
+    step.dependOn(&b.addRunArtifact(unit).step);
+    b.top_level_steps.get("test").?.step.dependOn(step);
+    var quick = debug;
+    quick.checks = false;
+    quick.verify = false;
+    quick.optimize = .fast;
+    const main = createModule(b, quick, b.path("zig/ladder/main.zig"));
+    main.link_libc = true;
+    const module = ladderModule(b, quick);
+    main.addImport("ladder", module);
+    main.addImport("abi", module.import_table.get("abi").?);
+    const report = b.addExecutable(.{ .name = "ladder", .root_module = main, .use_llvm = true });
+    b.step("ladder", "Build the ladder's report into bin/ladder")
+        .dependOn(&b.addInstallArtifact(report, .{}).step);
 }
 
 /// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.

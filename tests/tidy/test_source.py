@@ -11,6 +11,7 @@ from tests.tidy import sources
 FILE_LINES_MAX = 600
 LINE_COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70
+RUNG_LINES_MAX = 299
 
 LIBRARY_LAYERS = ("base", "os", "region", "slab", "heap", "guard", "observe", "pools", "abi")
 
@@ -48,6 +49,20 @@ def test_files_are_at_most_600_lines() -> None:
         if path.suffix != ".toml" and (count := len(path.read_text().splitlines())) > FILE_LINES_MAX
     }
     assert not long, "split by noun"
+
+
+def test_rungs_of_the_ladder_are_under_300_lines() -> None:
+    folder = sources.ROOT / "zig" / "ladder"
+    table = re.search(
+        r"^pub const strategies = \.\{$(.*?)^\};$", (folder / "ladder.zig").read_text(), re.M | re.S
+    )
+    assert table
+    rungs = re.findall(r'@import\("(\w+\.zig)"\)', table[1])
+    assert len(rungs) == 8
+    long = {
+        n: c for n in rungs if (c := len((folder / n).read_text().splitlines())) > RUNG_LINES_MAX
+    }
+    assert not long, "a rung is read in one sitting"
 
 
 def test_lines_are_at_most_100_columns() -> None:

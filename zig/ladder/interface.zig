@@ -15,7 +15,8 @@ pub const Allocator = struct {
         /// Aligned to 16 bytes for every size, also for 0; null: no memory.
         malloc: *const fn (*anyopaque, usize) ?[*]u8,
         free: *const fn (*anyopaque, [*]u8) void,
-        /// Null: no memory, and the old block is still there and unchanged.
+        /// Null: no memory, and the old block is still there and unchanged. Size 0 frees nothing:
+        /// it gives a block of 0 bytes.
         realloc: *const fn (*anyopaque, [*]u8, usize) ?[*]u8,
         /// Alignment (a power of two) and size.
         aligned: *const fn (*anyopaque, usize, usize) ?[*]u8,
