@@ -218,12 +218,9 @@ fn addBenchmark(b: *std.Build, target: std.Build.ResolvedTarget) void {
 fn allocbench(b: *std.Build, variant: Variant) *std.Build.Module {
     const root = createModule(b, variant, b.path("zig/allocbench/main.zig"));
     root.link_libc = true;
-    const ladder = createModule(b, variant, b.path("zig/ladder/interface.zig"));
+    const ladder = ladderModule(b, variant);
     root.addImport("ladder", ladder);
-    const modules = layerModules(b, variant, optionsModule(b, variant));
-    for (modules, layers) |module, layer| {
-        if (std.mem.eql(u8, layer.name, "abi")) root.addImport("abi", module);
-    }
+    root.addImport("abi", ladder.import_table.get("abi").?);
     return root;
 }
 

@@ -196,13 +196,22 @@ BAD = {
     "too few threads": (
         ["--profile", "server", "--threads", "1"], "--profile server needs at least 2 threads",
     ),
+    "the ladder of a profile": (
+        ["--ladder", "--ops", "5"], "--ops and --ladder exclude each other",
+    ),
     "odd threads": (
         ["--profile", "producer-consumer", "--threads", "3"],
         "--profile producer-consumer needs an even number of threads",
     ),
     "a recording that is not there": (["--trace", "/nowhere.rep"], "/nowhere.rep: no such file"),
-    "a folder": (["--trace", "/"], "/: cannot be read"),
-    "a recording with a seed": (["--trace", "x", "--seed", "1"], "--trace has no seed"),
+    "a folder": (["--trace", "/"], "/: is a folder"),
+    "a rung with threads": (
+        ["--allocator", "bump", "--threads", "2"], "--allocator bump is for one thread",
+    ),
+    "a fake heap for the core": (["--fake-heap"], "--fake-heap is for the rungs of the ladder"),
+    "a recording with a seed": (
+        ["--trace", "x", "--seed", "1"], "--seed and --trace exclude each other",
+    ),
 }  # fmt: skip
 
 
@@ -221,6 +230,14 @@ def test_help_is_the_usage() -> None:
     ended = run("--help")
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout.startswith(USAGE)
+
+
+def test_the_ladder_is_reported(tmp_path: Path) -> None:
+    recording = tmp_path / "own.rep"
+    recording.write_text("1\n1\n2\n1\na 0 8\nf 0\n")
+    found = figures("--ladder", "--fake-heap", "--trace", str(recording))
+    assert found["rungs"][0]["name"] == "bump"
+    assert str(recording) in [trace["name"] for trace in found["traces"]]
 
 
 def test_output_that_cannot_be_written_fails() -> None:

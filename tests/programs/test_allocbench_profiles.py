@@ -16,6 +16,10 @@ PROFILES = [
     "realloc", "aligned", "calloc", "phases", "shrink",
     "server", "producer-consumer", "fan-in", "fan-out", "ring", "free-only", "thread-churn",
 ]  # fmt: skip
+RUNGS = [
+    "bump", "first-fit", "first-fit-split", "first-fit-coalesce", "best-fit", "boundary-tag",
+    "buddy", "slab",
+]  # fmt: skip
 OPS = 10_000
 REPLAYED = """\
 20000
@@ -37,7 +41,7 @@ f 2
 def test_these_are_all_profiles() -> None:
     assert profiles() == PROFILES
     listed = run("--list").stdout
-    for name in (*PROFILES, "core", "system"):
+    for name in (*PROFILES, "core", "system", *RUNGS):
         assert f"\n  {name} " in listed
 
 
@@ -53,6 +57,27 @@ def test_every_profile_runs(profile: str, allocator: str) -> None:
     assert found["latency_ns"]["count"] + found["free_latency_ns"]["count"] == OPS
     assert (found["malloc_from"] == str(LIBRARY)) == (allocator == "preloaded")
     assert found["memory"]["requested_peak"] <= found["memory"]["held_at_peak"]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize(
+    "profile", ["small", "mixed", "realloc", "aligned", "calloc", "batch-shuffled"]
+)
+def test_the_rungs_keep_contents_and_repeat(profile: str, rung: str) -> None:
+    words = ("--profile", profile, "--allocator", rung, "--ops", "2000")
+    first, second = figures(*words), figures(*words)
+    assert first["allocator"] == rung
+    assert first["digest"] == figures("--profile", profile, "--ops", "2000")["digest"]
+    assert first["memory"]["held_at_peak"] >= first["memory"]["requested_peak"] > 0
+    assert first["fragmentation_pct"] == second["fragmentation_pct"]
+
+
+def test_a_rung_in_a_fake_heap_runs_out_of_memory() -> None:
+    words = ("--allocator", "bump", "--fake-heap", "--profile", "small", "--ops")
+    assert figures(*words, "1000")["memory"]["held_at_peak"] <= 1 << 20
+    ended = run(*words, "100000")
+    assert ended.status == 1
+    assert ended.stderr.startswith("allocbench: bump: no memory for ")
 
 
 @pytest.mark.parametrize("profile", ["mixed", "realloc", "aligned", "calloc", "thread-churn"])
@@ -115,14 +140,14 @@ def test_a_recording_is_cut_after_ops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", ": the header of four numbers is missing"),
-        ("1\n2\n3\n4\n", ": there are no calls in it"),
-        ("1\n2\nthree\n4\n", ":3: a number of the header is expected"),
-        ("1\n2\n3\n4\na 0 8\na 0 8\n", ":6: a block of this ID is already there"),
-        ("1\n2\n3\n4\nf 0\n", ":5: no block of this ID is there"),
-        ("1\n2\n3\n4\na 0\n", ':5: expected "a ID SIZE"'),
-        ("1\n2\n3\n4\na 0 8 9\n", ":5: more words than expected"),
-        ("1\n2\n3\n4\na 0 1073741824\n", ":5: a block of 1 GiB or more"),
+        ("", ":1: the four lines of the header are missing"),
+        ("1\n2\n3\n4\n", ":5: fewer operations than the header says"),
+        ("1\n2\nthree\n4\n", ":3: not a number where one should be"),
+        ("1\n2\n2\n4\na 0 8\na 0 8\n", ":6: the block is live already"),
+        ("1\n2\n1\n4\nf 0\n", ":5: the block is not live"),
+        ("1\n2\n1\n4\nq 0\n", ":5: "),
+        ("1\n2\n1\n4\na 0 8 9\n", ":5: more on the line than an operation"),
+        ("1\n2\n1\n4\na 0 1073741824\n", ": a block of 1 GiB or more"),
     ],
 )
 def test_a_bad_recording_is_refused_with_its_line(tmp_path: Path, text: str, reason: str) -> None:

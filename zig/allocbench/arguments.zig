@@ -19,7 +19,8 @@ pub const usage =
     \\  --histogram       the distribution of latencies
     \\  --json            one JSON object instead of text
     \\  --list            the profiles and allocators
-    \\  --ladder          what each rung of the ladder of allocators shows
+    \\  --ladder          what each rung of the ladder of allocators shows; with --trace also there
+    \\  --fake-heap       rungs of the ladder live in a heap of 1 MiB that never grows
     \\
 ;
 
@@ -42,6 +43,7 @@ pub const Arguments = struct {
     json: bool = false,
     list: bool = false,
     ladder: bool = false,
+    fake_heap: bool = false,
     help: bool = false,
 
     pub fn opsWanted(arguments: *const Arguments) u64 {
@@ -74,12 +76,13 @@ const Flag = enum {
     json,
     list,
     ladder,
+    @"fake-heap",
     help,
 
     fn takesValue(flag: Flag) bool {
         return switch (flag) {
             .profile, .trace, .seed, .ops, .allocator, .threads => true,
-            .details, .histogram, .json, .list, .ladder, .help => false,
+            .details, .histogram, .json, .list, .ladder, .@"fake-heap", .help => false,
         };
     }
 };
@@ -140,6 +143,7 @@ fn set(arguments: *Arguments, flag: Flag, value: [:0]const u8, problem: *Problem
         .json => arguments.json = true,
         .list => arguments.list = true,
         .ladder => arguments.ladder = true,
+        .@"fake-heap" => arguments.fake_heap = true,
         .help => arguments.help = true,
     }
 }
@@ -155,19 +159,38 @@ fn number(flag: Flag, value: []const u8, low: u64, high: u64, problem: *Problem)
     return problem.say(text, .{ flag, value, low, high });
 }
 
-fn check(arguments: *Arguments, given: std.EnumSet(Flag), problem: *Problem) !void {
-    const modes = [_]Flag{ .profile, .trace, .list, .ladder };
-    var mode: ?Flag = null;
-    for (modes) |flag| {
+/// The option that each other one has no meaning beside.
+fn checkTogether(given: std.EnumSet(Flag), problem: *Problem) !void {
+    const ladder: std.EnumSet(Flag) = .init(.{
+        .ladder = true,
+        .trace = true,
+        .seed = true,
+        .json = true,
+        .@"fake-heap" = true,
+    });
+    const list: std.EnumSet(Flag) = .init(.{ .list = true, .json = true });
+    const trace = std.EnumSet(Flag).init(.{ .profile = true, .seed = true }).complement();
+    for (std.enums.values(Flag)) |flag| {
         if (!given.contains(flag)) continue;
-        if (mode) |other| {
-            return problem.say("--{t} and --{t} exclude each other", .{ other, flag });
-        }
-        mode = flag;
+        const mode: Flag = if (given.contains(.list) and !list.contains(flag))
+            .list
+        else if (given.contains(.ladder) and !ladder.contains(flag))
+            .ladder
+        else if (given.contains(.trace) and !trace.contains(flag) and !given.contains(.ladder))
+            .trace
+        else
+            continue;
+        return problem.say("--{t} and --{t} exclude each other", .{ flag, mode });
     }
-    if (arguments.trace != null) {
-        if (given.contains(.seed)) return problem.say("--trace has no seed", .{});
-    } else {
+}
+
+fn check(arguments: *Arguments, given: std.EnumSet(Flag), problem: *Problem) !void {
+    try checkTogether(given, problem);
+    if (arguments.fake_heap and !arguments.ladder and !arguments.choice.is_rung) {
+        return problem.say("--fake-heap is for the rungs of the ladder", .{});
+    }
+    if (arguments.ladder) return;
+    if (arguments.trace == null) {
         const profile = arguments.profile;
         if (!arguments.threads_given) arguments.threads = profile.threads_min;
         if (arguments.threads < profile.threads_min) return problem.say(
@@ -222,6 +245,8 @@ test "arguments: bad ones are refused with a line" {
         &.{ "--profile", "ring", "--threads", "1" },
         &.{ "--profile", "producer-consumer", "--threads", "3" },
         &.{ "--trace", "a.rep", "--seed", "4" },
+        &.{"--fake-heap"},
+        &.{ "--allocator", "bump", "--threads", "2" },
     };
     for (cases) |words| {
         var problem: Problem = .{};

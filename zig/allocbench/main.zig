@@ -7,10 +7,12 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi");
 const arguments_file = @import("arguments.zig");
+const ladder = @import("ladder");
 const json = @import("json.zig");
 const pass = @import("pass.zig");
 const profiles = @import("profiles.zig");
 const sequence = @import("sequence.zig");
+const system = @import("system.zig");
 const text = @import("text.zig");
 const trace = @import("trace.zig");
 const Arguments = arguments_file.Arguments;
@@ -47,7 +49,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     } else if (arguments.list) {
         (if (arguments.json) json.list(&out) else text.list(&out)) catch unreachable; // It fits.
     } else if (arguments.ladder) {
-        return refuse("--ladder: no rungs are built in", arguments_file.usage);
+        return climb(&arguments, &out);
     } else return measure(&arguments, &out);
     return print(out.buffered());
 }
@@ -57,16 +59,31 @@ fn refuse(what: []const u8, usage: []const u8) u8 {
     return status_usage;
 }
 
+/// The report of the ladder.
+fn climb(arguments: *const Arguments, out: *std.Io.Writer) u8 {
+    var traces: [1]ladder.trace.Trace = undefined;
+    if (arguments.trace) |path| {
+        var problem: trace.Problem = .{};
+        traces[0] = trace.load(path, &problem) catch |err| return refuseTrace(err, path, problem);
+    }
+    ladder.report.report(out, .{
+        .json = arguments.json,
+        .fake_heap = arguments.fake_heap,
+        .seed = arguments.seed,
+        .libc = system.open(.sbrk).?,
+        .traces = if (arguments.trace == null) &.{} else &traces,
+    }) catch |err| fail("the report of the ladder: {t}", .{err});
+    return print(out.buffered());
+}
+
 fn measure(arguments: *const Arguments, out: *std.Io.Writer) u8 {
     var problem: trace.Problem = .{};
-    const made = prepare(arguments, &problem) catch |err| switch (err) {
-        error.OutOfMemory => fail("no memory for a sequence of this length", .{}),
-        error.Invalid, error.TooLarge => return refuseTrace(arguments.trace.?, problem),
-        error.Finished => unreachable, // Handled where sequences are drawn.
-    };
+    const made = prepare(arguments, &problem) catch |err|
+        return refuseTrace(err, arguments.trace orelse "", problem);
     const plan: pass.Plan = .{
         .sequence = &made,
         .choice = arguments.choice,
+        .heap_kind = if (arguments.fake_heap) .fake else .sbrk,
         .timer = .calibrate(),
         .stamped = made.streams.len > 1 and made.size_smallest >= stamp_size,
     };
@@ -93,18 +110,28 @@ fn prepare(
         arguments.opsWanted(),
         arguments.threads,
     );
-    const recorded = try trace.read(path, problem);
+    const recorded = try trace.load(path, problem);
     var builder: sequence.Builder = try .init(arguments.threads);
-    try trace.add(&builder, recorded, arguments.ops, problem);
+    try trace.add(&builder, recorded, arguments.ops);
     return builder.finish(.first, &.{});
 }
 
-fn refuseTrace(path: []const u8, problem: trace.Problem) u8 {
+fn refuseTrace(
+    err: (trace.Error || sequence.Error),
+    path: []const u8,
+    problem: trace.Problem,
+) u8 {
     var buffer: [512]u8 = undefined;
-    const line = if (problem.line == 0)
-        std.fmt.bufPrint(&buffer, "{s}: {s}", .{ path, problem.text })
-    else
-        std.fmt.bufPrint(&buffer, "{s}:{d}: {s}", .{ path, problem.line, problem.text });
+    const line = switch (err) {
+        error.OutOfMemory => fail("no memory for a sequence of this length", .{}),
+        error.BadTrace => std.fmt.bufPrint(&buffer, "{f}", .{problem.at(path)}),
+        error.TooLarge => std.fmt.bufPrint(
+            &buffer,
+            "{s}: a block of 1 GiB or more, or more than {d} at once",
+            .{ path, sequence.slots_max },
+        ),
+        error.Finished => unreachable, // Handled where sequences are drawn.
+    };
     return refuse(line catch "--trace: bad file", arguments_file.usage);
 }
 
@@ -128,7 +155,7 @@ test {
     _ = @import("histogram.zig");
     _ = @import("memory.zig");
     _ = @import("random.zig");
-    _ = @import("system.zig");
+    _ = system;
     _ = Timer;
     _ = profiles;
     _ = sequence;

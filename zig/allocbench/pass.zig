@@ -29,6 +29,7 @@ pub const Kind = enum {
 pub const Plan = struct {
     sequence: *const sequence.Sequence,
     choice: *const allocators.Choice,
+    heap_kind: allocators.HeapKind,
     timer: clock.Timer,
     /// Whether blocks are stamped in the measured passes: with threads, and where all have room.
     stamped: bool,
@@ -70,7 +71,8 @@ pub fn run(plan: *const Plan, kind: Kind) ?*const Outcome {
 
 /// In the child.
 fn measure(plan: *const Plan, kind: Kind, outcome: *Outcome) void {
-    const allocator = plan.choice.open();
+    const allocator = plan.choice.open(plan.heap_kind) orelse
+        fail("{s}: no memory for it", .{plan.choice.name});
     if (kind == .contents) plan.choice.ignoreTime();
     switch (kind) {
         .contents => execute(plan, allocator, outcome, .{ .check = .pattern }, kind),

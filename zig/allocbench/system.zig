@@ -19,7 +19,7 @@ const Place = extern struct {
     address: ?*anyopaque,
 };
 
-pub fn open() ladder.Allocator {
+pub fn open(_: ladder.source.Kind) ?ladder.Allocator {
     return .{ .name = "system", .context = &none, .calls = &calls };
 }
 
