@@ -78,6 +78,14 @@ pub fn build(b: *std.Build) void {
     addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
     b.installFile("zig/include/alloc.h", "include/alloc.h");
     addBenchmark(b, target);
+    const bench = allocbench(b, release);
+    const executable = b.addExecutable(.{
+        .name = "allocbench",
+        .root_module = bench,
+        .use_llvm = true,
+    });
+    executable.pie = true; // Weak names of libc are then bound by the loader.
+    b.installArtifact(executable);
     debug.page_size = page_size;
     addTests(b, debug, filters orelse &.{});
     addLadder(b, debug, filters orelse &.{});
@@ -205,6 +213,17 @@ fn addBenchmark(b: *std.Build, target: std.Build.ResolvedTarget) void {
     b.installArtifact(hotpath);
 }
 
+/// The benchmark of allocators: the library's own heap linked in, libc dynamically, so that the
+/// process's malloc is whatever is preloaded.
+fn allocbench(b: *std.Build, variant: Variant) *std.Build.Module {
+    const root = createModule(b, variant, b.path("zig/allocbench/main.zig"));
+    root.link_libc = true;
+    const ladder = ladderModule(b, variant);
+    root.addImport("ladder", ladder);
+    root.addImport("abi", ladder.import_table.get("abi").?);
+    return root;
+}
+
 fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
     const step = b.step("test", "Run the unit tests of every layer");
     var tested = variant;
@@ -220,6 +239,13 @@ fn addTests(b: *std.Build, variant: Variant, filters: []const []const u8) void {
         });
         step.dependOn(&b.addRunArtifact(unit).step);
     }
+    const bench = b.addTest(.{
+        .name = "allocbench",
+        .root_module = allocbench(b, tested),
+        .filters = filters,
+        .use_llvm = true,
+    });
+    step.dependOn(&b.addRunArtifact(bench).step);
     // By themselves, so that one input can be run again and again: see os/fuzz_input.zig.
     const fuzz = b.step("fuzz", "Build the fuzz targets of each layer into bin/fuzz-LAYER");
     for (modules, layers) |module, layer| {

@@ -1,0 +1,311 @@
+//! One pass over a sequence, in a process of its own: each begins with an allocator that has done
+//! nothing yet, and one that crashes takes no result but its own with it.
+const std = @import("std");
+const linux = std.os.linux;
+const allocators = @import("allocators.zig");
+const channel = @import("channel.zig");
+const clock = @import("clock.zig");
+const contents = @import("contents.zig");
+const counters_file = @import("counters.zig");
+const executor = @import("executor.zig");
+const memory = @import("memory.zig");
+const sequence = @import("sequence.zig");
+const watch_file = @import("watch.zig");
+const fail = @import("failure.zig").fail;
+const Histogram = @import("histogram.zig").Histogram;
+const Lane = executor.Lane;
+const Mode = executor.Mode;
+const Watch = watch_file.Watch;
+
+pub const Kind = enum {
+    /// Nothing is measured: contents are checked, and what is held at the peak is asked.
+    contents,
+    /// No call is timed.
+    rates,
+    /// Every call is timed.
+    latencies,
+};
+
+pub const Plan = struct {
+    sequence: *const sequence.Sequence,
+    choice: *const allocators.Choice,
+    heap_kind: allocators.HeapKind,
+    timer: clock.Timer,
+    /// Whether blocks are stamped in the measured passes: with threads, and where all have room.
+    stamped: bool,
+};
+
+/// Written by the pass, read by its parent once it has ended.
+pub const Outcome = struct {
+    elapsed_ns: u64,
+    allocation_times: Histogram,
+    free_times: Histogram,
+    counts: counters_file.Counts,
+    findings: watch_file.Findings,
+    /// The most that was resident above what was before the first call.
+    resident_peak: ?u64,
+    minor_faults: u64,
+};
+
+/// Runs a pass; null when it failed, which it has said itself or is said here.
+pub fn run(plan: *const Plan, kind: Kind) ?*const Outcome {
+    const outcome = memory.shared(Outcome);
+    const child = fork();
+    if (child < 0) fail("cannot create a process", .{});
+    if (child == 0) {
+        measure(plan, kind, outcome);
+        linux.exit_group(0);
+    }
+    var status: i32 = 0;
+    while (linux.errno(linux.wait4(child, &status, 0, null)) == .INTR) {}
+    const bits: u32 = @bitCast(status);
+    if (linux.W.IFEXITED(bits) and linux.W.EXITSTATUS(bits) == 0) return outcome;
+    if (linux.W.IFSIGNALED(bits)) {
+        const name = plan.choice.name;
+        std.debug.print("allocbench: {s}: the pass for {t} was killed by signal {d}\n", .{
+            name, kind, @backingInt(linux.W.TERMSIG(bits)),
+        });
+    }
+    return null;
+}
+
+/// In the child.
+fn measure(plan: *const Plan, kind: Kind, outcome: *Outcome) void {
+    const allocator = plan.choice.open(plan.heap_kind) orelse
+        fail("{s}: no memory for it", .{plan.choice.name});
+    if (kind == .contents) plan.choice.ignoreTime();
+    switch (kind) {
+        .contents => execute(plan, allocator, outcome, .{ .check = .pattern }, kind),
+        .rates => if (plan.stamped) {
+            execute(plan, allocator, outcome, .{ .check = .stamp }, kind);
+        } else {
+            execute(plan, allocator, outcome, .{}, kind);
+        },
+        .latencies => switch (plan.timer.source) {
+            inline else => |source| if (plan.stamped) {
+                const mode: Mode = .{ .timing = source, .check = .stamp };
+                execute(plan, allocator, outcome, mode, kind);
+            } else {
+                execute(plan, allocator, outcome, .{ .timing = source }, kind);
+            },
+        },
+    }
+}
+
+fn execute(
+    plan: *const Plan,
+    allocator: allocators.Allocator,
+    outcome: *Outcome,
+    comptime mode: Mode,
+    kind: Kind,
+) void {
+    const streams = plan.sequence.streams;
+    const count = streams.len;
+    const histograms = memory.tables(Histogram, if (mode.timing == null) 0 else 2 * count);
+    var unused: Histogram = undefined; // Never written: no call is timed then.
+    const lanes = memory.tables(Lane, count);
+    var watch: Watch = .{ .findings = &outcome.findings, .kind = watchKind(plan, kind) };
+    const channels: channel.Channels = if (count == 1) .none else .{
+        .threads = count,
+        .all = memory.sparse(channel.Channels.Unit, count * count),
+    };
+    for (lanes, streams, 0..) |*lane, *stream, index| {
+        const slots = stream.slot_count;
+        lane.* = .{
+            .index = index,
+            .stream = stream,
+            .touch = plan.sequence.touch,
+            .allocator = allocator,
+            .channels = channels,
+            .watch = &watch,
+            .timer_cost = plan.timer.cost_ticks,
+            .blocks = memory.tables(?[*]u8, slots),
+            .contents = memory.tables(
+                contents.Content,
+                if (mode.check == .pattern) slots else 0,
+            ),
+            .allocation_times = if (mode.timing == null) &unused else &histograms[2 * index],
+            .free_times = if (mode.timing == null) &unused else &histograms[2 * index + 1],
+        };
+    }
+    const counters: counters_file.Counters = .open();
+    watch.mark_names = plan.sequence.mark_names;
+    watch.counters = &counters;
+    watch.baseline = memory.resident() orelse 0;
+    const team: Team = .{ .lanes = lanes, .counters = &counters, .watch = &watch };
+    outcome.elapsed_ns = if (count == 1 and !streams[0].has_successors)
+        alone(mode, team)
+    else
+        together(mode, team);
+    outcome.counts = counters.read();
+    const peak = memory.residentPeak();
+    outcome.resident_peak = if (peak) |bytes| bytes -| watch.baseline else null;
+    outcome.minor_faults = watch.faults;
+    for (lanes) |*lane| {
+        if (mode.timing == null) break;
+        outcome.allocation_times.add(lane.allocation_times);
+        outcome.free_times.add(lane.free_times);
+    }
+}
+
+fn watchKind(plan: *const Plan, kind: Kind) Watch.Kind {
+    const alone_there = plan.sequence.streams.len == 1;
+    return switch (kind) {
+        .latencies => .nothing,
+        .rates => if (alone_there and plan.sequence.mark_names.len > 0) .marks else .nothing,
+        .contents => if (alone_there)
+            .{ .peak_at = plan.sequence.peak.position }
+        else
+            .peak_around,
+    };
+}
+
+const Team = struct {
+    lanes: []Lane,
+    counters: *const counters_file.Counters,
+    watch: *Watch,
+};
+
+/// What prepares is neither timed nor counted.
+fn setUp(comptime mode: Mode, lane: *Lane) void {
+    _ = lane.run(.{ .check = mode.check }, lane.stream.setup_length);
+}
+
+/// One stream, by the thread that the process has: a libc knows that there is no other.
+fn alone(comptime mode: Mode, team: Team) u64 {
+    const lane = &team.lanes[0];
+    setUp(mode, lane);
+    const faults = minorFaults();
+    team.counters.start();
+    const began = clock.nanoseconds();
+    _ = lane.run(mode, lane.stream.ops.len);
+    const ended = clock.nanoseconds();
+    team.counters.stop();
+    team.watch.faults = minorFaults() - faults;
+    lane.releaseAll(.{ .check = mode.check });
+    return ended - began - team.watch.paused_ns;
+}
+
+/// The threads of a run: all prepare, begin together, and none frees what is left before the last
+/// has finished.
+fn Member(comptime mode: Mode) type {
+    return struct {
+        lane: *Lane,
+        gates: *Gates,
+        began: u64 = 0,
+        ended: u64 = 0,
+
+        const One = @This();
+
+        fn main(argument: ?*anyopaque) callconv(.c) ?*anyopaque {
+            const member: *One = @ptrCast(@alignCast(argument.?));
+            const lane = member.lane;
+            setUp(mode, lane);
+            member.gates.prepared.add();
+            member.gates.begin.spin(1);
+            member.began = clock.nanoseconds();
+            if (lane.stream.has_successors) {
+                while (lane.position < lane.stream.ops.len) join(spawn(live, lane));
+            } else {
+                _ = lane.run(mode, lane.stream.ops.len);
+            }
+            member.ended = clock.nanoseconds();
+            member.gates.finished.add();
+            member.gates.leave.wait(1);
+            lane.releaseAll(.{ .check = mode.check });
+            return null;
+        }
+
+        /// One of the threads that follow each other.
+        fn live(argument: ?*anyopaque) callconv(.c) ?*anyopaque {
+            const lane: *Lane = @ptrCast(@alignCast(argument.?));
+            _ = lane.run(mode, lane.stream.ops.len);
+            return null;
+        }
+    };
+}
+
+fn together(comptime mode: Mode, team: Team) u64 {
+    const count: u32 = @intCast(team.lanes.len);
+    var gates: Gates = .{};
+    const members = memory.tables(Member(mode), count);
+    const threads = memory.tables(Thread, count);
+    for (members, threads, team.lanes) |*member, *thread, *lane| {
+        member.* = .{ .lane = lane, .gates = &gates };
+        thread.* = spawn(Member(mode).main, member);
+    }
+    gates.prepared.wait(count);
+    const faults = minorFaults();
+    team.counters.start();
+    gates.begin.add();
+    gates.finished.wait(count);
+    team.counters.stop();
+    team.watch.faults = minorFaults() - faults;
+    gates.leave.add();
+    for (threads) |thread| join(thread);
+    var began: u64 = std.math.maxInt(u64);
+    var ended: u64 = 0;
+    for (members) |member| {
+        began = @min(began, member.began);
+        ended = @max(ended, member.ended);
+    }
+    return ended - began;
+}
+
+const Gates = struct {
+    prepared: Gate = .{},
+    begin: Gate = .{},
+    finished: Gate = .{},
+    leave: Gate = .{},
+};
+
+/// A count that threads wait for.
+const Gate = struct {
+    /// Added to with release by who has done its part; waited for with acquire.
+    passed: std.atomic.Value(u32) = .init(0),
+
+    fn add(gate: *Gate) void {
+        _ = gate.passed.fetchAdd(1, .release);
+        _ = linux.futex_3arg(&gate.passed.raw, .{ .cmd = .WAKE, .private = true }, 1 << 30);
+    }
+
+    fn wait(gate: *Gate, wanted: u32) void {
+        while (true) {
+            const now = gate.passed.load(.acquire);
+            if (now >= wanted) return;
+            _ = linux.futex_4arg(&gate.passed.raw, .{ .cmd = .WAIT, .private = true }, now, null);
+        }
+    }
+
+    /// Without sleep: who sleeps wakes late, and the first call is measured.
+    fn spin(gate: *Gate, wanted: u32) void {
+        while (gate.passed.load(.acquire) < wanted) _ = linux.sched_yield();
+    }
+};
+
+/// libc's, which lets libc and the allocators in it prepare for it.
+extern "c" fn fork() linux.pid_t;
+
+// Not std.Thread: it allocates with the malloc that is measured.
+const Thread = usize;
+const Main = fn (?*anyopaque) callconv(.c) ?*anyopaque;
+extern "c" fn pthread_create(*Thread, ?*const anyopaque, *const Main, ?*anyopaque) c_int;
+extern "c" fn pthread_join(Thread, ?*?*anyopaque) c_int;
+
+fn spawn(main: *const Main, argument: *anyopaque) Thread {
+    var thread: Thread = 0;
+    const code = pthread_create(&thread, null, main, argument);
+    if (code != 0) fail("cannot create a thread: error {d}", .{code});
+    return thread;
+}
+
+fn join(thread: Thread) void {
+    const code = pthread_join(thread, null);
+    if (code != 0) fail("cannot join a thread: error {d}", .{code});
+}
+
+fn minorFaults() u64 {
+    var usage: linux.rusage = undefined;
+    _ = linux.getrusage(linux.rusage.SELF, &usage);
+    return @intCast(usage.minflt);
+}
