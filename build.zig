@@ -286,18 +286,6 @@ fn addLadder(b: *std.Build, debug: Variant, filters: []const []const u8) void {
     const step = b.step("test-ladder", "Run the unit tests of the ladder");
     step.dependOn(&b.addRunArtifact(unit).step);
     b.top_level_steps.get("test").?.step.dependOn(step);
-    var quick = debug;
-    quick.checks = false;
-    quick.verify = false;
-    quick.optimize = .fast;
-    const main = createModule(b, quick, b.path("zig/ladder/main.zig"));
-    main.link_libc = true;
-    const module = ladderModule(b, quick);
-    main.addImport("ladder", module);
-    main.addImport("abi", module.import_table.get("abi").?);
-    const report = b.addExecutable(.{ .name = "ladder", .root_module = main, .use_llvm = true });
-    b.step("ladder", "Build the ladder's report into bin/ladder")
-        .dependOn(&b.addInstallArtifact(report, .{}).step);
 }
 
 /// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.

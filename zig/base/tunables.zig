@@ -133,8 +133,10 @@ pub const huge_recurrences_min = 3;
 /// Lengths that differ by at most this part (divisor) of the shorter count as one size, and a kept
 /// block may be so much longer than what is wanted.
 pub const huge_slack_share = 8;
-/// A block that realloc grows to this or more moves to a mapping of its own with room, bytes.
-pub const realloc_own_mapping_min = 1 * mib;
+/// A block that realloc grows to this or more (or any over 2 MiB) moves to a mapping of its own
+/// with room, bytes. With 1 MiB vectors that end there faulted in every page anew: 155,000 faults
+/// and 357 ms where 4 MiB gives 14,800 and 154 (allocbench --profile realloc --ops 20000).
+pub const realloc_own_mapping_min = 4 * mib;
 /// Own mappings from which on no further block gets room to grow: block and room are two of the
 /// 65,530 mappings that Linux allows by default, which the program needs too. Further blocks are
 /// copied when they grow.

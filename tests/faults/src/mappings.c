@@ -118,14 +118,14 @@ CASE(C44_used_up_by_the_blocks_themselves) {
         blocks[i] = (unsigned char *)malloc(100);
         CHECK(blocks[i] != NULL, "block %d", i);
         stamp(blocks[i], 100, (unsigned char)i);
-        unsigned char *grown = (unsigned char *)realloc(blocks[i], MIB + MIB / 2);
+        unsigned char *grown = (unsigned char *)realloc(blocks[i], 4 * MIB);
         if (grown == NULL) refused++;
         else blocks[i] = grown;
     }
     for (int i = 0; i < BLOCKS; i++) {
         CHECK(blocks[i][0] == (i & 255) && blocks[i][99] == (i & 255), "block %d", i);
         if (i % 3 == 0) {
-            unsigned char *grown = (unsigned char *)realloc(blocks[i], 4 * MIB);
+            unsigned char *grown = (unsigned char *)realloc(blocks[i], 9 * MIB);
             if (grown != NULL) blocks[i] = grown;
             CHECK(blocks[i][0] == (i & 255), "block %d grown", i);
         }
