@@ -53,7 +53,7 @@ class Usage:
     major_faults: int = 0
     instructions: int | None = None
     floor_kib: int = 0
-    """A `peak_kib` that is no higher than this is that of the process that started the program."""
+    """What the process that became the program had then; its `peak_kib` cannot be less."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Outcome:
     timed_out: bool = False
     usage: Usage = Usage()
     inspection: Inspection | None = None
+    not_started: str = ""
+    """Why the program could not be started."""
 
 
 USAGE_KEYS = tuple(field.name for field in fields(Usage))
@@ -195,6 +197,7 @@ class SupervisedRun:
             timed_out=timed_out,
             usage=Usage(**{key: report[key] for key in USAGE_KEYS if key in report}),
             inspection=_inspection(report.get("inspected")),
+            not_started=report.get("not_started", ""),
         )
 
 

@@ -30,6 +30,9 @@ PTRACE_CONT, PTRACE_SEIZE, PTRACE_LISTEN = 7, 0x4206, 0x4208
 PTRACE_O_TRACEEXIT = 0x40
 PTRACE_EVENT_EXIT, PTRACE_EVENT_STOP = 6, 128
 
+SPENT = struct.Struct("=dqqq")
+"""CPU seconds, minor and major faults, resident KiB; why the exec failed may follow."""
+
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241, "riscv64": 241}
 PERF_INSTRUCTIONS = (0, 1)
 """Type and number: hardware, instructions."""
@@ -58,9 +61,12 @@ def become_program(plan: dict[str, Any], gate: int, spent: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         os.read(gate, 1)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        os.write(spent, json.dumps(list(usage)).encode())
+        os.write(spent, SPENT.pack(cpu(usage), usage.ru_minflt, usage.ru_majflt, usage.ru_maxrss))
         os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
     except OSError as error:
+        os.write(spent, (error.strerror or "cannot be started").encode())
+        # Its end would be the reader's end of file, and under inspection it stops before that.
+        os.close(spent)
         os.write(2, f"{plan['argv'][0]}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
@@ -73,7 +79,8 @@ def open_counter(libc: ctypes.CDLL, pid: int, event: tuple[int, int] = PERF_INST
         return -1
     # struct perf_event_attr up to its first published size, 64 bytes.
     kind, config = event
-    attributes = struct.pack("=IIQQQQQIIQ", kind, 64, config, 0, 0, PERF_FORMAT, PERF_FLAGS, 0, 0, 0)
+    values = (kind, 64, config, 0, 0, PERF_FORMAT, PERF_FLAGS, 0, 0, 0)
+    attributes = struct.pack("=IIQQQQQIIQ", *values)
     buffer = ctypes.create_string_buffer(attributes, 64)
     descriptor: int = libc.syscall(number, buffer, pid, -1, -1, PERF_FLAG_FD_CLOEXEC)
     return descriptor
@@ -115,20 +122,23 @@ def go_on(libc: ctypes.CDLL, pid: int, status: int, report: dict[str, Any]) -> N
     libc.ptrace(PTRACE_CONT, pid, None, ctypes.c_void_p(number))
 
 
-def add_usage(report: dict[str, Any], usage: resource.struct_rusage, sign: int = 1) -> None:
-    """What a process and those it waited for have used."""
-    report["cpu_s"] += sign * (usage.ru_utime + usage.ru_stime)
-    report["minor_faults"] += sign * usage.ru_minflt
-    report["major_faults"] += sign * usage.ru_majflt
+def cpu(usage: resource.struct_rusage) -> float:
+    """CPU time, user and system."""
+    return usage.ru_utime + usage.ru_stime
 
 
 def take_off(report: dict[str, Any], spent: int) -> None:
-    """Take off what this script's copy used before it became the program."""
-    text = os.read(spent, 4096)
-    if text:
-        usage = resource.struct_rusage(json.loads(text))
-        add_usage(report, usage, -1)
-        report["floor_kib"] = usage.ru_maxrss
+    """Take off what this script's copy used until its exec, which closes the pipe."""
+    text = b""
+    while part := os.read(spent, 4096):
+        text += part
+    if len(text) < SPENT.size:
+        return
+    cpu_s, minor, major, report["floor_kib"] = SPENT.unpack_from(text)
+    report["cpu_s"] -= cpu_s
+    report["minor_faults"] -= minor
+    report["major_faults"] -= major
+    report["not_started"] = text[SPENT.size :].decode()
 
 
 def main() -> None:
@@ -162,7 +172,9 @@ def main() -> None:
         if os.WIFSTOPPED(status):
             go_on(libc, ended, status, report)
             continue
-        add_usage(report, usage)
+        report["cpu_s"] += cpu(usage)
+        report["minor_faults"] += usage.ru_minflt
+        report["major_faults"] += usage.ru_majflt
         if ended == pid:
             report["status"] = os.waitstatus_to_exitcode(status)
             report["seconds"] = time.monotonic() - start
