@@ -25,7 +25,7 @@ class Place:
 def round_order(
     seed: int, number: int, items: Sequence[str], allocators: Sequence[str]
 ) -> Iterator[Place]:
-    """The runs of one round; depends on the arguments alone, so that a resumed round is the same."""
+    """The runs of one round. Arguments alone decide, so that a resumed round is the same."""
     order = random.Random(f"{seed}/{number}")
     shuffled = list(items)
     order.shuffle(shuffled)

@@ -151,7 +151,7 @@ def failure(outcome: Outcome, status: int, seconds: float) -> str:
     return f"exit status {outcome.status}, expected {status}{tail}"
 
 
-def result(
+def result(  # noqa: PLR0917 (a run has so many sides)
     item: Item, allocator: Allocator, number: int, outcome: Outcome, series: Series, reason: str,
     parsed: Parsed | None = None,
 ) -> Run:  # fmt: skip
