@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 
 from liballoc.allocators.registry import BASELINE
 from liballoc.measure.record import (
-    FAILED, METRICS, OK, PROBE_ROUND, SKIPPED, Header, Item, Metric, Run,
+    FAILED,
+    METRICS,
+    OK,
+    PROBE_ROUND,
+    SKIPPED,
+    Header,
+    Item,
+    Metric,
+    Run,
 )  # fmt: skip
 from liballoc.measure.statistics import Ratio, Spread, judge, ratio_of, spread
 
