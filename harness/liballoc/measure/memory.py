@@ -68,7 +68,7 @@ class Sampler:
         self._interval = interval
         self._series: Series = []
         self._end = threading.Event()
-        self._start = time.monotonic()
+        self._start = 0.0
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -82,7 +82,10 @@ class Sampler:
         while not self._end.wait(self._interval):
             size = sum(resident(pid) for pid in tree(self._supervisor))
             if size:
-                self._series.append((round(time.monotonic() - self._start, 4), size))
+                now = time.monotonic()
+                # The supervisor's own start is not the program's.
+                self._start = self._start or now
+                self._series.append((round(now - self._start, 4), size))
             if len(self._series) >= LOOKS_MAX:
                 self._series = thin(self._series)
                 self._interval *= 2

@@ -18,6 +18,8 @@ SECONDS_MAX = 300.0
 
 QUICK_PROFILES = ("small", "mixed", "large", "replace-30k", "producer-consumer", "phases")
 QUICK_OPS, FULL_OPS = 500_000, 2_000_000
+# Profiles whose blocks are so large that writing them is most of the time.
+SLOW_PROFILES, SLOW_PART = ("large", "phases", "shrink", "realloc", "calloc"), 5
 
 CASES = (
     "pair 32", "pair 1000", "pair 100000", "batch 64 1000", "batch 64 100000", "replace 30000",
@@ -92,7 +94,7 @@ def profiles(
         name = str(entry["name"])
         if not full and name not in QUICK_PROFILES:
             continue
-        ops = FULL_OPS if full else QUICK_OPS
+        ops = (FULL_OPS if full else QUICK_OPS) // (SLOW_PART if name in SLOW_PROFILES else 1)
         argv = [
             str(program), "--allocator", "system", "--profile", name, "--seed", str(seed),
             "--ops", str(ops), "--threads", str(entry.get("threads_min", 1)), "--json",

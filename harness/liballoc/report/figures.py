@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
@@ -21,7 +22,7 @@ from liballoc.report.measured import TITLES
 from liballoc.units import MIB, format_duration
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
-COLOURS = ("#000000", "#D55E00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7", "#E69F00")
+COLOURS = ("#000000", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), "-")
@@ -106,7 +107,12 @@ def against(summary: Summary) -> Plot | None:
     axes.set_ylabel(f"peak memory, ratio to {BASELINE} (down is smaller)")
     axes.margins(0.12)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    handles = [
+        Line2D([], [], linestyle="", marker=style(index).marker, markersize=10, label=name,
+               color=style(index).colour, markeredgecolor="black")
+        for index, name, _, _ in points
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
     caption = "Geometric means over the items; whiskers are 95 % confidence intervals."
     return Plot("time-memory", "Time against memory", caption, as_svg(figure))
 
@@ -179,7 +185,7 @@ def panels(count: int) -> tuple[Figure, list[Any]]:
     """A figure with so many panels, two in a row."""
     columns = min(2, count)
     lines = math.ceil(count / columns)
-    figure = new_figure(5.2 * columns, 0.6 + 3.0 * lines)
+    figure = new_figure(8 if columns == 1 else 10.4, 0.6 + 3.0 * lines)
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for empty in grid[count:]:
         empty.set_axis_off()
