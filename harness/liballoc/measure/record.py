@@ -6,6 +6,7 @@ first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -105,8 +106,10 @@ class Header:
 
     def difference(self, other: Header) -> str:
         """The first thing in which another differs so that runs are not comparable; ""."""
+        # As they stand in a file, where a tuple is a list.
+        own, others = (json.loads(json.dumps(asdict(each))) for each in (self, other))
         for name in ("machine", "allocators", "items", "seed"):
-            mine, theirs = asdict(self)[name], asdict(other)[name]
+            mine, theirs = own[name], others[name]
             if mine != theirs:
                 if isinstance(mine, dict):
                     keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
