@@ -13,7 +13,7 @@ import pytest
 from liballoc import cli
 from liballoc.allocators import registry
 from liballoc.commands import bench, compare, measuring
-from liballoc.errors import ToolMissingError, UsageError
+from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.measure.memory import LOOKS_MAX, Sampler, resident, steady, thin, tree
 from liballoc.measure.record import Item
 from liballoc.measure.subject import Command
@@ -201,6 +201,38 @@ def test_the_quick_form_has_a_limit_of_time(
         bench.run(parse("bench", "--report", str(tmp_path / "o"), *words))
     assert [each.seconds for each in seen] == [140.0, float("inf"), float("inf")]
     assert [each.rounds for each in seen] == [10, 15, 10]
+
+
+def rung(name: str, score: float) -> dict[str, object]:
+    free = {"count": 3, "bytes": 90, "largest": 64, "buckets": [2, 1, 0, 0]}
+    return {
+        "name": name, "idea": "an idea", "threads": False, "score": score,
+        "evidence": {
+            "crumbs": {"free": free, "external_pct": 99.0, "unusable_pct": 100.0 - score},
+            "internal": {"internal_pct": 4.4},
+            "search": [{"live": 100, "ns_per_pair": 7.7}, {"live": 1000, "ns_per_pair": 96.0}],
+        },
+    }  # fmt: skip
+
+
+def test_the_ladder_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = rung("core", 60.0)
+    core["evidence"]["crumbs"] = {"free": None, "unusable_pct": None}  # type: ignore[index]
+    document = {"bucket_from_bytes": 16, "formula": "f", "rungs": [rung("bump", 40.0), core]}
+    arguments = parse("bench", "--ladder", "--report", str(tmp_path / "l"))
+    monkeypatch.setattr(bench, "run_quietly", lambda argv: json.dumps(document))
+    assert bench.run(arguments) == 0
+    page = (tmp_path / "l" / "ladder.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert "bump" in capsys.readouterr().out
+    for text, error in (
+        ("", ToolMissingError), ("x", CheckFailedError), ('{"rungs": [{}]}', CheckFailedError),
+    ):  # fmt: skip
+        monkeypatch.setattr(bench, "run_quietly", lambda argv, text=text: text)
+        with pytest.raises(error):
+            bench.run(arguments)
 
 
 def test_find_allocators(

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from liballoc.allocators.registry import run_quietly
 from liballoc.commands import measuring
-from liballoc.errors import ToolMissingError, UsageError
+from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.measure import selfmeasured
 from liballoc.measure.record import Item
 from liballoc.measure.subject import FromWorkload, Subject
+from liballoc.report.table import print_table
+from liballoc.results.store import make_folder, write_json
 from liballoc.toolchain.driver import find_root
 from liballoc.workload.loader import load_folder
 from liballoc.workload.venv import Venvs
@@ -39,6 +41,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Flags of `liballoc bench`."""
     measuring.add_flags(parser, 0)
     parser.add_argument("names", nargs="*", metavar="NAME", help="items to measure (globs)")
+    parser.add_argument(
+        "--ladder", action="store_true", help="draw what the rungs of the ladder show instead"
+    )
     parser.add_argument("--full", action="store_true", help="everything, more rounds")
 
 
@@ -94,6 +99,31 @@ def command_line(arguments: argparse.Namespace) -> str:
     return shlex.join([*words, *arguments.names])
 
 
+def draw_ladder(root: Path, folder: Path) -> int:
+    """Run the ladder and draw its JSON."""
+    from liballoc.report import ladder, page  # noqa: PLC0415 (the plots' packages)
+
+    command = [str(root / "zig-out" / "bin" / "allocbench"), "--ladder", "--json"]
+    text = run_quietly(command)
+    if not text:
+        raise ToolMissingError(f"{command[0]} --ladder: did not run; build it with ./dev build")
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CheckFailedError(f"the ladder printed no JSON: {error}") from error
+    plots = ladder.draw(document)
+    make_folder(folder)
+    write_json(folder / "ladder.json", document)
+    for plot in plots:
+        (folder / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8")
+    shown = "./dev bench -- --ladder"
+    (folder / "ladder.html").write_text(page.ladder_page(document, shown, plots), encoding="utf-8")
+    table = ladder.table(document)
+    print_table(table.title, table.columns, table.rows, right=table.columns[2:])
+    print(f"page: {folder / 'ladder.html'}")
+    return 0
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report."""
     limited = not (arguments.full or arguments.names or arguments.rounds)
@@ -106,6 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.read:
         return measuring.measure(arguments, arguments.report, "", lambda seed: (), title)
     root = find_root(Path.cwd())
+    if arguments.ladder:
+        return draw_ladder(root, arguments.report or root / "zig-out" / "reports" / "ladder")
     folder = measuring.choose_folder(arguments, root / "zig-out" / "reports" / "bench")
 
     def make(seed: int) -> Subjects:

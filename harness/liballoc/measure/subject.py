@@ -23,6 +23,7 @@ from liballoc.measure.record import FAILED, OK, PROBE_ROUND, Item, Run
 from liballoc.units import KIB
 from liballoc.workload import smoke
 from liballoc.workload.launch import Executor, Outcome, Running, Step, SupervisedExecutor
+from liballoc.workload.proof import Gate
 from liballoc.workload.schema import Workload
 from liballoc.workload.venv import Venvs
 
@@ -221,13 +222,6 @@ class Command:
         return result(self.item, allocator, number, outcome, executor.main.series, reason, parsed)
 
 
-class Nobody:
-    """Where a gate stands in a smoke run: nobody asks."""
-
-    def look_at(self, pid: int) -> None:
-        """Nothing."""
-
-
 @dataclass
 class FromWorkload:
     """A workload file: a working folder made anew, then its command, or its server under load.
@@ -270,14 +264,17 @@ class FromWorkload:
         python = ""
         if workload.requirements and self.venvs is not None:
             python = self.venvs.python_with(workload.requirements)
-        session = smoke.Session(
-            workload, executor, work=work,
-            environment=smoke.base_environment(self.outer, work), gate=Nobody(),
-            deadline=time.monotonic() + workload.seconds, venv_python=python,
-        )  # fmt: skip
-        session.set_up()
-        session.use_preload("" if allocator.path is None else str(allocator.path))
-        outcomes = session.serve() if workload.server else session.command()
+        environment = smoke.base_environment(self.outer, work)
+        # Workloads that show their processes to the gate wait for its answer.
+        with Gate(base / "gate", None) as gate:
+            session = smoke.Session(
+                workload, executor, work=work,
+                environment={**environment, "LIBALLOC_GATE": str(gate.path)}, gate=gate,
+                deadline=time.monotonic() + workload.seconds, venv_python=python,
+            )  # fmt: skip
+            session.set_up()
+            session.use_preload("" if allocator.path is None else str(allocator.path))
+            outcomes = session.serve() if workload.server else session.command()
         main = outcomes[0][1]
         reasons = [failure(main, workload.status, workload.seconds), *session.failures]
         for name, outcome in outcomes[1:]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
+from liballoc import __version__
 from liballoc.measure.summary import PEAK, STEADY, TIME, WALL, Summary
-from liballoc.report import measured
+from liballoc.report import ladder, measured
 from liballoc.report.figures import Plot
 from liballoc.report.measured import Table
 from liballoc.report.soak import markdown_table
-
-TEMPLATE = "page.html.j2"
 
 SILENT = (
     "One machine: another processor, kernel or C library may turn an order round.",
@@ -72,24 +72,37 @@ def machine(summary: Summary) -> list[str]:
     return measured.machine_lines(summary.header.machine)
 
 
-def as_page(summary: Summary, title: str, plots: Sequence[Plot]) -> str:
-    """The report as one HTML page."""
+def render(template: str, plots: Sequence[Plot], **values: object) -> str:
+    """A page with its plots embedded."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     images = [(plot, base64.b64encode(plot.svg.encode("utf-8")).decode("ascii")) for plot in plots]
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template(template).render(images=images, version=__version__, **values)
+
+
+def as_page(summary: Summary, title: str, plots: Sequence[Plot]) -> str:
+    """The report as one HTML page."""
+    return render(
+        "page.html.j2",
+        plots,
         title=title,
         command=summary.header.command,
         how=how(summary),
         remarks=measured.remarks(summary),
-        images=images,
         tables=tables_of(summary),
         details=details(summary),
         versions=measured.versions(summary),
         machine=machine(summary),
         silent=SILENT,
-        version=summary.header.liballoc,
     )
+
+
+def ladder_page(document: Mapping[str, Any], command: str, plots: Sequence[Plot]) -> str:
+    """The ladder as one HTML page."""
+    return render(
+        "ladder.html.j2", plots, title="The ladder of allocators", command=command,
+        table=ladder.table(document),
+    )  # fmt: skip

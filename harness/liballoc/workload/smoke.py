@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.workload import compare, proof
@@ -104,14 +103,6 @@ def make_work(base: Path, workload: Workload) -> Path:
         source = Path(workload.source).parent / name
         shutil.copy(source, work / source.name)
     return work
-
-
-class Looker(Protocol):
-    """Is told of processes that are alive."""
-
-    def look_at(self, pid: int) -> None:
-        """Look at one."""
-        ...
 
 
 class SmokeRun:
@@ -237,7 +228,7 @@ class Session:
         *,
         work: Path,
         environment: Mapping[str, str],
-        gate: Looker,
+        gate: Gate,
         deadline: float,
         venv_python: str = "",
     ) -> None:
