@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from liballoc.errors import CheckFailedError, UsageError
 from liballoc.measure.record import FAILED, OK, SKIPPED, Run, as_entry, read_run
@@ -231,6 +232,31 @@ def test_the_report_is_whole(items: tuple[object, ...]) -> None:
     measured.show(summary, out)
     assert "liballoc" in out.getvalue()
     assert json.loads(json.dumps(measured.as_json(summary)))["rounds"] == 8
+
+
+def test_memory_that_is_not_a_peak_is_not_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels: list[str] = []
+
+    def label(figure: Figure) -> str:
+        labels.append(figure.axes[0].get_ylabel())
+        return ""
+
+    monkeypatch.setattr(figures, "as_svg", label)
+    without = [
+        dataclasses.replace(run, values={
+            "steady_bytes" if key == "peak_bytes" and run.allocator == "peer" else key: value
+            for key, value in [*run.values.items(), ("steady_bytes", 5e6)]
+        }) for run in runs(A)
+    ]  # fmt: skip
+    figures.against(summarise(header(A), runs(A)))
+    figures.against(summarise(header(A), without))
+    assert [label.partition(",")[0] for label in labels] == ["peak memory", "steady memory"]
+
+
+def test_looks_differ() -> None:
+    looks = [figures.style(index) for index in range(len(figures.COLOURS))]
+    for name in ("colour", "marker", "hatch", "dashes"):
+        assert len({str(getattr(look, name)) for look in looks}) == len(looks)
 
 
 def test_values_as_they_are_read() -> None:

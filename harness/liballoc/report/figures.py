@@ -21,11 +21,17 @@ from liballoc.measure.summary import PEAK, STEADY, TIME, Row, Summary
 from liballoc.report.measured import TITLES
 from liballoc.units import MIB, format_duration
 
-# Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
-COLOURS = ("#000000", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
-DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), "-")
+# Okabe and Ito's colours and two more, in an order in which neighbours differ in lightness too.
+COLOURS = (
+    "#000000", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#F0E442",
+    "#7F7F7F", "#882255",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "h")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "**", "||")
+DASHES: tuple[Any, ...] = (
+    "-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (2, 4)),
+    (0, (6, 2, 2, 2)),
+)  # fmt: skip
 
 PANELS_MAX = 6
 # A ratio beyond this is cut off and its value written, or the others would be a line.
@@ -83,12 +89,16 @@ def draw(summary: Summary) -> list[Plot]:
 def against(summary: Summary) -> Plot | None:
     """Time against memory, a point an allocator."""
     points: list[tuple[int, str, Ratio, Ratio]] = []
+    # Where programs are so small that their peak is not known in every run, what they hold is.
+    others = [name for name in summary.allocators if summary.mean(name, TIME)]
+    has_peak = all(summary.mean(name, PEAK) for name in others)
+    kind = PEAK if has_peak else STEADY
     for index, name in enumerate(summary.allocators):
         if name == BASELINE:
             points.append((index, name, Ratio(1.0), Ratio(1.0)))
             continue
         time = summary.mean(name, TIME)
-        memory = summary.mean(name, PEAK) or summary.mean(name, STEADY)
+        memory = summary.mean(name, kind)
         if time and memory:
             points.append((index, name, time.ratio, memory.ratio))
     if len(points) < 2:
@@ -104,7 +114,7 @@ def against(summary: Summary) -> Plot | None:
     axes.axvline(1, color="#999999", linewidth=0.8)
     axes.axhline(1, color="#999999", linewidth=0.8)
     axes.set_xlabel(f"time, ratio to {BASELINE} (left is faster)")
-    axes.set_ylabel(f"peak memory, ratio to {BASELINE} (down is smaller)")
+    axes.set_ylabel(f"{TITLES[kind]}, ratio to {BASELINE} (down is smaller)")
     axes.margins(0.12)
     axes.grid(alpha=0.3)
     handles = [
