@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liballoc.allocators import preload, registry
@@ -101,6 +101,7 @@ def test_a_tool_that_fails_or_is_missing_says_nothing() -> None:
     assert registry.run_quietly(["echo", "x"]) == "x\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["/a.so", "/b.so"]), min_size=1), st.sampled_from(["", "/u.so /v"]))
 def test_our_libraries_come_before_the_users(libraries: list[str], present: str) -> None:
     words = preload.value([Path(each) for each in libraries], present).split()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liballoc.allocators.registry import Allocator
@@ -24,6 +24,7 @@ from tests.unit.measuring import ALLOCATORS, GLIBC, OWN, NoWatch, ended, item, m
 NAMES = st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 63), st.integers(0, 50), NAMES, NAMES)
 def test_a_round_has_every_pair_once_and_items_together(
     seed: int, number: int, items: list[str], allocators: list[str]

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
@@ -28,6 +28,7 @@ A, B = item("a"), item("allocbench/b", "alloc_ns")
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(
     st.text(), st.dictionaries(st.text(), finite), st.lists(st.tuples(finite, st.integers(0))),
     st.integers(0, 99),

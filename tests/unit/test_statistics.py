@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liballoc.measure.statistics import Ratio, centre, holm, judge, ratio_of, spread
@@ -14,6 +14,7 @@ from liballoc.measure.statistics import Ratio, centre, holm, judge, ratio_of, sp
 logs = st.lists(st.floats(-2, 2), min_size=5, max_size=12)
 
 
+@settings(deadline=None)
 @given(logs)
 def test_an_interval_holds_its_ratio(values: list[float]) -> None:
     ratio = ratio_of(values)
@@ -23,12 +24,14 @@ def test_an_interval_holds_its_ratio(values: list[float]) -> None:
     assert ratio.value <= ratio.high * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(logs)
 def test_turning_the_ratio_round_turns_the_result_round(values: list[float]) -> None:
     there, back = ratio_of(values), ratio_of([-value for value in values])
     assert there.value * back.value == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_never_lowers_and_keeps_the_order(values: list[float]) -> None:
     corrected = holm(values)
