@@ -37,6 +37,9 @@ def test_peers_come_from_the_cache_and_the_folders(tmp_path: Path) -> None:
     cached.mkdir()
     folder.mkdir(parents=True)
     write_library(cached / "libjemalloc.so.2")
+    # Of another kind of program on this machine, though the file would do.
+    (cached / "x32").mkdir()
+    write_library(cached / "x32" / "libmimalloc.so.2")
     write_library(folder / "libtcmalloc_minimal.so.4.5.10")
     (folder / "libtcmalloc_minimal.so.4").symlink_to("libtcmalloc_minimal.so.4.5.10")
     (folder / "libhoard.so").write_text("no library")

@@ -192,6 +192,20 @@ def test_what_the_program_brings_is_no_baseline_of_the_means() -> None:
     assert mean.items == 1
 
 
+def test_an_item_that_has_a_figure_now_and_then_is_left_out_of_its_mean() -> None:
+    made = [
+        dataclasses.replace(run, values={**run.values, "steady_bytes": 1e6})
+        if run.item == "a" or run.round < 3 else run
+        for run in runs(A, B)
+    ]  # fmt: skip
+    summary = summarise(header(A, B), made)
+    mean = summary.mean("peer", "steady_bytes")
+    assert mean is not None
+    assert (mean.items, mean.ratio.low is not None) == (1, True)
+    row = next(row for row in measured.mean_table(summary).rows if row[0] == "peer")
+    assert row[-1] == "2/2/2/1 of 2"
+
+
 def test_another_sequence_is_another_measurement() -> None:
     made = [
         dataclasses.replace(run, digest="e") if run.allocator == "peer" else run for run in runs(A)

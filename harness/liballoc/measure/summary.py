@@ -218,6 +218,10 @@ def make_means(
             column = logarithms(by_round(pair[0], name), by_round(pair[1], name))
             if column:
                 columns.append(column)
+        # A figure that an item has now and then (steady memory of a short run) would leave the
+        # mean few rounds.
+        most = max((len(column) for column in columns), default=0)
+        columns = [column for column in columns if len(column) == most]
         rounds = set.intersection(*(set(column) for column in columns)) if columns else set()
         if rounds:
             means = [

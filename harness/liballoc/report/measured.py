@@ -76,7 +76,7 @@ def cell_text(cell: Cell | None, unit: str) -> str:
 
 def mean_table(summary: Summary) -> Table:
     """The geometric means over all items."""
-    columns = ["allocator", *(TITLES[metric] for metric in MEAN_METRICS), "items"]
+    columns = ["allocator", *(TITLES[metric] for metric in MEAN_METRICS), "items of each"]
     rows = []
     for name in summary.allocators:
         means = [summary.mean(name, metric) for metric in MEAN_METRICS]
@@ -84,8 +84,8 @@ def mean_table(summary: Summary) -> Table:
             rows.append([name, *("1" for _ in means), str(len(summary.items))])
             continue
         cells = ["-" if mean is None else format_ratio(mean.ratio) for mean in means]
-        count = means[0].items if means[0] else 0
-        rows.append([name, *cells, f"{count} of {len(summary.items)}"])
+        counts = "/".join(str(mean.items if mean else 0) for mean in means)
+        rows.append([name, *cells, f"{counts} of {len(summary.items)}"])
     title = f"Geometric mean of the ratios to {BASELINE} (below 1 is better; ~: {SAME})"
     return Table(title, columns, rows)
 
