@@ -169,3 +169,16 @@ def test_a_counter_counts_from_the_exec_on() -> None:
     os.close(counter)
     assert counted is not None
     assert counted > 100_000
+
+
+def test_exactly_what_was_used_before_is_taken_off() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, supervise.SPENT.pack(0.25, 100, 1, 9000) + b"No such file")
+    os.close(writer)
+    report = {"cpu_s": 1.0, "minor_faults": 150, "major_faults": 1}
+    supervise.take_off(report, reader)
+    os.close(reader)
+    assert report == {
+        "cpu_s": 0.75, "minor_faults": 50, "major_faults": 0, "floor_kib": 9000,
+        "not_started": "No such file",
+    }  # fmt: skip
