@@ -139,7 +139,9 @@ def bars(summary: Summary, metric: str) -> Plot | None:
     names = [name for name in summary.allocators if name != BASELINE]
     items = [item.name for item in summary.items]
     found = {(i, n): ratio_in(summary.row(i, n), metric) for i in items for n in names}
-    if not any(found.values()):
+    # An item that nobody has a ratio in would be an empty line; the tables have it.
+    items = [each for each in items if any(found[each, name] for name in names)]
+    if not items:
         return None
     height = 0.8 / len(names)
     figure = new_figure(8, 1.4 + len(items) * (0.17 * len(names) + 0.16))
