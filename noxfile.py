@@ -119,17 +119,17 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def hotpath(session: nox.Session) -> None:
-    """Measure malloc and free (in cycles where the machine counts them) beside other allocators."""
-    need(session, "harness")
+def bench(session: nox.Session) -> None:
+    """Measure liballoc beside all other allocators here; `-- --full` for everything."""
+    need(session, "measure")
     liballoc(session, "build")
-    liballoc(session, "hotpath", *session.posargs)
+    liballoc(session, "bench", *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Mixed programs for an hour, memory and mappings watched; `-- --minutes N`, `--seed S`."""
-    need(session, "soak")
+    need(session, "measure")
     liballoc(session, "build")
     liballoc(session, "soak", *session.posargs)
 

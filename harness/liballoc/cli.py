@@ -16,7 +16,10 @@ from typing import Protocol, cast
 from liballoc import __version__
 from liballoc.errors import LiballocError, one_line
 
-COMMANDS = ("build", "config", "elf", "hotpath", "smoke", "soak")
+COMMANDS = ("bench", "build", "compare", "config", "elf", "run", "smoke", "soak")
+
+# `run` ends with its command's status, so its own complaints have statuses as those of env(1).
+WRAPPER, WRAPPER_USAGE = "run", 125
 
 EXIT_STATUSES = "exit status: 0 fine, 1 a check failed, 2 usage, 3 a tool is missing"
 
@@ -53,7 +56,7 @@ def build_parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
             command.NAME,
             help=text.splitlines()[0],
             description=text,
-            epilog=EXIT_STATUSES,
+            epilog=getattr(command, "EPILOG", EXIT_STATUSES),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.prepare_parser(sub)
@@ -64,10 +67,12 @@ def build_parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None = None) -> int:
     """Parse, run, and turn an error into one line on stderr and its exit status."""
     parser = build_parser(list(load_commands()) if commands is None else commands)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_args(words)
     except SystemExit as end:
-        return int(end.code or 0)
+        wrapped = bool(end.code) and words[:1] == [WRAPPER]
+        return WRAPPER_USAGE if wrapped else int(end.code or 0)
     try:
         return int(arguments.run(arguments))
     except LiballocError as error:

@@ -25,3 +25,14 @@ def format_seconds(seconds: float) -> str:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes} m {rest:02d} s"
     return f"{seconds:.2f} s"
+
+
+def format_duration(seconds: float) -> str:
+    """Three significant digits from nanoseconds to seconds: 0.00123 -> '1.23 ms'."""
+    value = seconds * 1e9
+    for unit in ("ns", "µs", "ms", "s"):
+        if abs(value) < 1000 or unit == "s":
+            digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+            return f"{value:.{digits}f} {unit}"
+        value /= 1000
+    raise AssertionError("the loop returns at its last unit")

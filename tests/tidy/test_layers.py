@@ -26,11 +26,12 @@ ALWAYS = {"std", "builtin", "build_options", "root"}
 # Python, lowest first. A module imports from packages of lower numbers, and from its own.
 PYTHON_LAYERS = {
     "errors": 0, "units": 0,
-    "workload": 1, "allocators": 1, "toolchain": 1, "elf": 1,
-    "measure": 2,
-    "report": 3, "results": 3,
-    "commands": 4,
-    "cli": 5, "__main__": 6,
+    "workload": 1, "toolchain": 1, "elf": 1,
+    "allocators": 2,
+    "measure": 3,
+    "report": 4, "results": 4,
+    "commands": 5,
+    "cli": 6, "__main__": 7,
 }  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class FakeRun:
     result: Outcome
     alive_polls: int = 0
     signals: list[int] = field(default_factory=list)
+    supervisor: int = 0
 
     def pids(self) -> list[int]:
         """Nothing lives."""

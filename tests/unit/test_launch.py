@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from liballoc.workload.launch import Step, SupervisedExecutor, SupervisedRun
+from liballoc.workload import supervise
+from liballoc.workload.launch import Outcome, Step, SupervisedExecutor, SupervisedRun
 
 PATIENCE_S = 60.0
 
@@ -96,3 +99,86 @@ def test_the_peak_is_the_programs_own(tmp_path: Path) -> None:
 def _folders(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+
+
+def run_step(folder: Path, *argv: str, inspect: bool = False, count: bool = False) -> Outcome:
+    step = Step(argv, {"PATH": os.defpath}, folder, inspect=inspect, count=count)
+    return SupervisedExecutor(folder / f"steps-{inspect}").start(step).wait(PATIENCE_S)
+
+
+def test_what_the_supervisors_copy_used_is_taken_off(tmp_path: Path) -> None:
+    usage = run_step(tmp_path, "true", count=True).usage
+    # The copy itself is a Python: 10 MiB, and more faults than `true` has.
+    assert 0 <= usage.cpu_s < 5
+    assert 0 < usage.minor_faults < 2000
+    assert usage.floor_kib > 1024
+    assert usage.instructions is None or usage.instructions > 10_000
+
+
+def test_faults_and_time_of_children_count(tmp_path: Path) -> None:
+    code = "x = bytearray(b'x' * (64 << 20))"
+    child = f'{sys.executable} -I -S -c "{code}" & wait'
+    usage = run_step(tmp_path, "sh", "-c", child).usage
+    assert usage.minor_faults > 64 << 20 >> 16
+    assert usage.cpu_s > 0
+
+
+def test_an_inspected_program_is_seen_at_its_end(tmp_path: Path) -> None:
+    # A stop and what follows it pass through the inspection.
+    text = "(while kill -CONT $$ 2>/dev/null; do :; done) & kill -STOP $$"
+    assert run_step(tmp_path, "sh", "-c", f"{text}; exit 3", inspect=True).status == 3
+    code = "x = bytearray(b'x' * (64 << 20)); del x"
+    for text, status in (
+        (f"{code}; raise SystemExit(5)", 5),
+        (f"{code}; import os; os.abort()", -signal.SIGABRT),
+    ):
+        ended = run_step(tmp_path / "a", sys.executable, "-I", "-S", "-c", text, inspect=True)
+        assert ended.status == status
+        assert ended.inspection is not None
+        assert ended.inspection.peak_kib > 64 * 1024
+        assert Path(ended.inspection.exe) == Path(sys.executable).resolve()
+        assert any("libc.so" in name for name in ended.inspection.mapped)
+        shutil.rmtree(tmp_path / "a" / "steps-True")
+    assert run_step(tmp_path / "b", "true").inspection is None
+
+
+@pytest.mark.parametrize("inspect", [False, True])
+def test_what_cannot_be_started_says_why(tmp_path: Path, inspect: bool) -> None:
+    found = run_step(tmp_path, "no-such-program", inspect=inspect)
+    assert found.not_started == "No such file or directory"
+    assert run_step(tmp_path / "a", "true", inspect=inspect).not_started == ""
+
+
+def test_a_counter_counts_from_the_exec_on() -> None:
+    # The task clock is a counter of the same kind that needs no hardware.
+    libc = ctypes.CDLL(None, use_errno=True)
+    gate, opener = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(opener)
+        os.read(gate, 1)
+        os.execv("/bin/sh", ["sh", "-c", "i=0; while [ $i -lt 9999 ]; do i=$((i + 1)); done"])
+    counter = supervise.open_counter(libc, pid, (1, 1))
+    os.close(opener)
+    os.close(gate)
+    os.waitpid(pid, 0)
+    if counter < 0:
+        assert supervise.read_counter(counter) is None
+        pytest.skip("this machine gives no counters")
+    counted = supervise.read_counter(counter)
+    os.close(counter)
+    assert counted is not None
+    assert counted > 100_000
+
+
+def test_exactly_what_was_used_before_is_taken_off() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, supervise.SPENT.pack(0.25, 100, 1, 9000) + b"No such file")
+    os.close(writer)
+    report = {"cpu_s": 1.0, "minor_faults": 150, "major_faults": 1}
+    supervise.take_off(report, reader)
+    os.close(reader)
+    assert report == {
+        "cpu_s": 0.75, "minor_faults": 50, "major_faults": 0, "floor_kib": 9000,
+        "not_started": "No such file",
+    }  # fmt: skip

@@ -13,11 +13,11 @@ from liballoc.errors import UsageError
 
 
 class Journal:
-    """Appends entries to a new file; any thread may."""
+    """Appends entries to a new file, or to one that is resumed; any thread may."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
         try:
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("a" if resume else "w", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
         self._lock = threading.Lock()

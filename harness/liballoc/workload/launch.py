@@ -9,9 +9,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -26,6 +26,34 @@ class Step:
     environment: Mapping[str, str]
     cwd: Path
     stdin: str = ""
+    measured: bool = False
+    """Whether this is the program that a measurement is about, not one that prepares or loads."""
+    count: bool = False
+    """Count instructions, where the machine allows it."""
+    inspect: bool = False
+    """Look at the program in the moment of its end; no run that is timed does."""
+    keep_output: bool = True
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a program looked like when it ended."""
+
+    exe: str = ""
+    mapped: tuple[str, ...] = ()
+    peak_kib: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command and all its processes used; None: the machine does not count it."""
+
+    cpu_s: float = 0.0
+    minor_faults: int = 0
+    major_faults: int = 0
+    instructions: int | None = None
+    floor_kib: int = 0
+    """What the process that became the program had then; its `peak_kib` cannot be less."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +66,22 @@ class Outcome:
     seconds: float
     peak_kib: int
     timed_out: bool = False
+    usage: Usage = Usage()
+    inspection: Inspection | None = None
+    not_started: str = ""
+    """Why the program could not be started."""
+
+
+USAGE_KEYS = tuple(field.name for field in fields(Usage))
 
 
 class Running(Protocol):
     """A command that has been started."""
+
+    @property
+    def supervisor(self) -> int:
+        """The id of the process above it; 0 where there is none."""
+        ...
 
     def pids(self) -> list[int]:
         """The processes of it that live now."""
@@ -81,8 +121,10 @@ class SupervisedRun:
             "cwd": str(step.cwd),
             "report": str(folder / "report"),
             "stdin": str(stdin) if step.stdin else "/dev/null",
-            "stdout": str(folder / "stdout"),
+            "stdout": str(folder / "stdout") if step.keep_output else "/dev/null",
             "stderr": str(folder / "stderr"),
+            "count": step.count,
+            "inspect": step.inspect,
         }
         (folder / "plan").write_text(json.dumps(plan))
         self._process = subprocess.Popen(
@@ -90,6 +132,11 @@ class SupervisedRun:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    @property
+    def supervisor(self) -> int:
+        """The process that waits for the program; all processes of it are below."""
+        return self._process.pid
 
     def _descendants(self) -> list[psutil.Process]:
         try:
@@ -148,6 +195,9 @@ class SupervisedRun:
             seconds=report["seconds"],
             peak_kib=report["peak_kib"],
             timed_out=timed_out,
+            usage=Usage(**{key: report[key] for key in USAGE_KEYS if key in report}),
+            inspection=_inspection(report.get("inspected")),
+            not_started=report.get("not_started", ""),
         )
 
 
@@ -164,6 +214,13 @@ class SupervisedExecutor:
         folder = self._folder / f"step-{self._count}"
         folder.mkdir(parents=True)
         return SupervisedRun(step, folder)
+
+
+def _inspection(found: Mapping[str, Any] | None) -> Inspection | None:
+    if found is None:
+        return None
+    mapped = tuple(found.get("mapped", ()))
+    return Inspection(found.get("exe", ""), mapped, found.get("peak_kib", 0))
 
 
 def _read(path: Path) -> bytes:

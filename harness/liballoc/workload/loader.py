@@ -201,6 +201,7 @@ def _make_workload(file: Path, document: Table) -> Workload:
         packages=tuple(table["packages"]),
         requirements=tuple(table.get("requirements", ())),
         long=table.get("long", False),
+        quick=table.get("quick", False),
         programs=tuple(table.get("programs", ())),
         setup=tuple(tuple(argv) for argv in table.get("setup", ())),
         files=tuple(table.get("files", ())),
@@ -237,6 +238,8 @@ def _make_variant(base: Workload, table: Table) -> Workload:
         why=table.get("why", base.why),
         environment={**base.environment, **table["environment"]},
         long=table.get("long", base.long),
+        # The quick form takes one of a file's, the plain one.
+        quick=False,
     )
 
 

@@ -68,6 +68,7 @@ class Workload:
     source: str = ""
     requirements: tuple[str, ...] = ()
     long: bool = False
+    quick: bool = False
 
     def commands(self) -> list[tuple[str, ...]]:
         """Every command that a run starts."""
@@ -87,6 +88,7 @@ WORKLOAD_KEYS = (
     Key("packages", "strings", required=True),
     Key("requirements", "requirements"),
     Key("long", "boolean"),
+    Key("quick", "boolean"),
     Key("programs", "strings"),
     Key("setup", "commands"),
     Key("files", "strings"),

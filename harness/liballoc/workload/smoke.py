@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
@@ -92,6 +92,17 @@ def make_base(folder: str) -> Path:
     """A new folder, where a name that is too long for a socket's address is avoided."""
     where = folder if len(folder) < SOCKET_FOLDER_MAX else "/tmp"
     return Path(tempfile.mkdtemp(prefix="liballoc-", dir=where)).resolve()
+
+
+def make_work(base: Path, workload: Workload) -> Path:
+    """The working folder, made anew with the workload's files."""
+    work = base / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    for name in workload.files:
+        source = Path(workload.source).parent / name
+        shutil.copy(source, work / source.name)
+    return work
 
 
 class SmokeRun:
@@ -174,12 +185,7 @@ class SmokeRun:
         return reasons
 
     def _side(self, base: Path, library: Path | None) -> Side:
-        work = base / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        for name in self.workload.files:
-            source = Path(self.workload.source).parent / name
-            shutil.copy(source, work / source.name)
+        work = make_work(base, self.workload)
         label = "without" if library is None else "with"
         stats = base / f"{label}.stats"
         executor = self._make_executor(base / label)
@@ -232,6 +238,7 @@ class Session:
         self._work = work
         self._plain = dict(environment)
         self._environment = self._plain
+        self._others: Mapping[str, str] | None = None
         self._gate = gate
         self._deadline = deadline
         self._words = {
@@ -250,6 +257,13 @@ class Session:
             environment["LD_PRELOAD"] = str(library)
         self._environment = environment
 
+    def use_preload(self, library: str) -> None:
+        """From here on the program gets a library; what loads and stops it goes without."""
+        self._others = {**self._plain, **self._expand_values(self._workload.environment)}
+        self._environment = dict(self._others)
+        if library:
+            self._environment["LD_PRELOAD"] = library
+
     def set_up(self) -> None:
         """Run the preparing commands; they must succeed."""
         for argv in self._workload.setup:
@@ -260,14 +274,14 @@ class Session:
 
     def command(self) -> list[tuple[str, Outcome]]:
         """The program of a workload of kind command."""
-        outcome = self._run(self._workload.argv, self._workload.stdin)
+        outcome = self._executor.start(self._main()).wait(self._rest())
         return [(Path(self._workload.argv[0]).name, outcome)]
 
     def serve(self) -> list[tuple[str, Outcome]]:
         """Start the server, wait until it answers, load it, stop it."""
         server = self._workload.server
         assert server is not None
-        running = self._executor.start(self._step(self._workload.argv, self._workload.stdin))
+        running = self._executor.start(self._main())
         outcomes: list[tuple[str, Outcome]] = []
         patience = 0.0
         try:
@@ -302,8 +316,12 @@ class Session:
         else:
             self._run(server.stop)
 
-    def _run(self, argv: Sequence[str], stdin: str = "") -> Outcome:
-        return self._executor.start(self._step(argv, stdin)).wait(self._rest())
+    def _run(self, argv: Sequence[str]) -> Outcome:
+        step = self._step(argv, environment=self._others)
+        return self._executor.start(step).wait(self._rest())
+
+    def _main(self) -> Step:
+        return replace(self._step(self._workload.argv, self._workload.stdin), measured=True)
 
     def _rest(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
