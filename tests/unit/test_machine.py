@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,16 +47,42 @@ def test_exit_statuses(wait: int, status: int) -> None:
     assert wrap.exit_status(wait) == status
 
 
-def test_a_command_is_run_and_its_signals_are_blocked_no_longer() -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert wrap.run(["/bin/sh", "-c", "exit 6"], {}) == 6
-    assert wrap.run(["/bin/sh", "-c", "kill -9 $$"], {}) == 137
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+# In a process of its own: the test's may have threads.
+WRAP = """
+import os, signal, sys
+from liballoc.workload import wrap
+before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+print(wrap.run(["/bin/sh", "-c", sys.argv[1]], {"PATH": os.defpath}))
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == before)
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("exit 6", 6),
+        ("kill -9 $$", 137),
+        # What a handler must see reaches the command, whose mask is empty.
+        ("trap 'exit 5' USR1; kill -USR1 $$; exit 1", 5),
+    ],
+)
+def test_a_command_is_run_and_its_signals_are_blocked_no_longer(
+    script: str, status: int, ignored: bool
+) -> None:
+    disposition = signal.SIG_IGN if ignored else signal.SIG_DFL
+    done = subprocess.run(
+        [sys.executable, "-c", WRAP, script],
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, disposition) and None,
+        env={**os.environ, "PYTHONPATH": str(Path(wrap.__file__).parents[2])},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{status}\nTrue\n", "")
+
+
+def test_a_command_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError):
         wrap.run(["/no/such"], {})
-    # What a handler must see reaches the command, whose mask is empty.
-    text = "trap 'exit 5' USR1; kill -USR1 $$; exit 1"
-    assert wrap.run(["/bin/sh", "-c", text], {"PATH": os.defpath}) == 5
 
 
 @pytest.mark.parametrize(

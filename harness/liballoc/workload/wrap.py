@@ -37,9 +37,14 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str], start: Spawn = spawn) -> int:
-    """Run the command; its exit status, or 128 and the number of the signal that ended it."""
+    """Run the command; its exit status, or 128 and the number of the signal that ended it.
+
+    Only in a process of one thread: another one would take the signals, that of the end too.
+    """
     every = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     old = signal.pthread_sigmask(signal.SIG_BLOCK, every)
+    # Started with SIGCHLD ignored, nobody would be told of the end.
+    old_action = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         pid = start(argv, environment)
         while True:
@@ -54,6 +59,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str], start: Spawn = spaw
             elif ended:
                 return exit_status(status)
     finally:
+        signal.signal(signal.SIGCHLD, old_action)
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
