@@ -119,6 +119,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def command(session: nox.Session) -> None:
+    """Build what ./liballoc needs, the command for your own programs."""
+    need(session, "measure")
+    liballoc(session, "build")
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure liballoc beside all other allocators here; `-- --full` for everything."""
     need(session, "measure")
