@@ -40,6 +40,9 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         if (resizeBig(address, usable, size)) |block| return @ptrFromInt(block);
     } else if (size > usable and size >= t.realloc_own_mapping_min) {
         if (heap.slow.allocateWithRoom(size)) |block| return moved(address, block, usable);
+    } else if (usable > t.small_size_max and size > t.small_size_max) {
+        // A medium block: into what is free behind it, or the rest given back.
+        if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
     const block = @intFromPtr(malloc(size) orelse return null);
     return moved(address, block, @min(usable, size));

@@ -164,9 +164,35 @@ pub fn freeLarge(heap: *Heap, id: region.SliceId, address: usize) void {
 pub fn resizeLarge(heap: *Heap, id: region.SliceId, size: usize) bool {
     const slices_new = slicesOf(size) orelse return false;
     const slices = space.slice(id).length;
-    if (!region.run_allocator.resize(id, slices, slices_new, heap.id)) return false;
+    const entry = heaps.entry_large;
+    if (!region.run_allocator.resize(id, slices, slices_new, entry, heap.id)) return false;
     if (slices_new > slices) {
         heap.large.bytes_taken += @as(u64, slices_new - slices) << t.slice_shift;
     } else heap.large.bytes_returned += @as(u64, slices - slices_new) << t.slice_shift;
+    return true;
+}
+
+/// Grows or shrinks a medium block of this heap where it is, to a size above the small ones: it
+/// changes its class, or becomes a large one. False: it is another heap's, or a neighbour is in the
+/// way.
+pub fn resizeMedium(heap: *Heap, id: region.SliceId, entry: u32, size: usize) bool {
+    assert(size > t.small_size_max);
+    if ((entry ^ heap.tag) > heaps.bin_offset_mask) return false;
+    const class = heaps.classOfEntry(entry);
+    assert(class > size_class.small_count);
+    const slices = size_class.geometry[class].slices;
+    const is_large = size > t.medium_size_max;
+    const class_new = if (is_large) 0 else size_class.classOf(size);
+    const slices_new = if (is_large) slicesOf(size) orelse return false else blk: {
+        break :blk size_class.geometry[class_new].slices;
+    };
+    const entry_new = if (is_large) heaps.entry_large else heap.entryOf(class_new);
+    if (!region.run_allocator.resize(id, slices, slices_new, entry_new, heap.id)) return false;
+    if (!is_large) space.slice(id).class = @intCast(class_new);
+    heap.large.bytes_returned += size_class.sizes[class];
+    heap.large.bytes_taken += if (is_large)
+        @as(u64, slices_new) << t.slice_shift
+    else
+        size_class.sizes[class_new];
     return true;
 }

@@ -207,8 +207,8 @@ pub noinline fn allocateWithRoom(size: usize) ?usize {
     return region.huge_block.alloc(size, 16, room, call.heap.id);
 }
 
-/// Changes the size of a block that is no class's, where it is or by moving pages. The address
-/// now; null: it cannot be done without copying.
+/// Changes the size of a block above the small ones, to a size above the small ones, where it is or
+/// by moving pages. The address now; null: it cannot be done without copying.
 pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
     if (size > std.math.maxInt(isize)) return null;
     const id = space.find(pointer) orelse {
@@ -216,11 +216,16 @@ pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
         defer call.end();
         return region.huge_block.resize(pointer, size, call.heap.id);
     };
-    // monotonic: the caller's block.
-    if (space.entry(id).load(.monotonic) != heaps.entry_large) return null;
+    const entry = space.entry(id).load(.monotonic); // The caller's block.
+    const is_large = entry == heaps.entry_large;
+    if (!is_large and heaps.classOfEntry(entry) <= size_class.small_count) return null;
     const call = Call.begin() orelse return null;
     defer call.end();
-    return if (medium.resizeLarge(call.heap, id, size)) pointer else null;
+    const done = if (is_large)
+        medium.resizeLarge(call.heap, id, size)
+    else
+        medium.resizeMedium(call.heap, id, entry, size);
+    return if (done) pointer else null;
 }
 
 /// Frees any pointer; false: it is foreign. `function` names the caller in a report.

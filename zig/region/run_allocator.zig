@@ -188,16 +188,33 @@ pub noinline fn purgeDue(holder: u32) void {
     if (plan.slices > 0) _ = purge.run(plan, holder);
 }
 
-/// Changes the length of a run in place. False when its neighbour is not free or too short; a
-/// shorter length always succeeds.
-pub noinline fn resize(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
-    if (length_new == length) return true;
-    if (length_new < length) {
-        shrink(first, length, length_new, holder);
-        return true;
-    }
+/// Changes the length of a run in place, and with it what the slice map says of its first slice.
+/// False when its neighbour is not free or too short; a shorter length always succeeds.
+pub noinline fn resize(
+    first: SliceId,
+    length: u32,
+    length_new: u32,
+    entry_new: u32,
+    holder: u32,
+) bool {
     lock.acquire(holder);
-    defer lock.release();
+    if (length_new < length) {
+        markUsed(first, length_new);
+        markUsed(first + length_new, length - length_new);
+    } else if (length_new > length and !extend(first, length, length_new)) {
+        lock.release();
+        return false;
+    }
+    // Under the lock: a child of fork finds both lengths, or builds the lists again by the map.
+    // monotonic: the caller owns the block.
+    space.entry(first).store(entry_new, .monotonic);
+    lock.release();
+    if (length_new < length) free(first + length_new, length - length_new, false, holder);
+    return true;
+}
+
+/// Lengthens a used run into what is free behind it. Under the lock.
+fn extend(first: SliceId, length: u32, length_new: u32) bool {
     const more = length_new - length;
     const after = first + length;
     const state = slice(after).run_state;
@@ -218,14 +235,6 @@ pub noinline fn resize(first: SliceId, length: u32, length_new: u32, holder: u32
     markUsed(first, length_new);
     countLive(more);
     return true;
-}
-
-fn shrink(first: SliceId, length: u32, length_new: u32, holder: u32) void {
-    lock.acquire(holder);
-    markUsed(first, length_new);
-    markUsed(first + length_new, length - length_new);
-    lock.release();
-    free(first + length_new, length - length_new, false, holder);
 }
 
 /// Purges dirty runs until at most `keep` bytes of them are left; bytes given back.

@@ -56,7 +56,7 @@ const Model = struct {
 
     fn resize(model: *Model, held: *Held, length: u32) void {
         if (held.length == 0) return;
-        if (!runs.resize(held.first, held.length, length, holder)) return;
+        if (!runs.resize(held.first, held.length, length, 0, holder)) return;
         model.sum = model.sum - held.length + length;
         held.length = length;
         paint(held.*);

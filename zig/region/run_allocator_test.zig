@@ -61,7 +61,7 @@ test "run allocator: random operations against a model" {
             const index = random.uintLessThan(usize, count);
             try expectPainted(held[index]);
             const old = held[index];
-            if (random.int(u8) < 60 and runs.resize(old.first, old.length, length, 1)) {
+            if (random.int(u8) < 60 and runs.resize(old.first, old.length, length, 0, 1)) {
                 sum = sum - old.length + length;
                 held[index].length = length;
                 paint(held[index]);
@@ -135,7 +135,7 @@ test "run allocator: a run that ends where the committed metadata does" {
     const run = runs.alloc(length, 1) orelse return error.OutOfMemory;
     try std.testing.expectEqual(first, run.first);
     try std.testing.expectEqual(@as(u32, 0), space.at(0).frontier % step);
-    try std.testing.expect(!runs.resize(run.first, length, std.math.maxInt(u32) / 64, 1));
+    try std.testing.expect(!runs.resize(run.first, length, std.math.maxInt(u32) / 64, 0, 1));
     runs.free(run.first, length, false, 1);
     runs.check(1);
 }

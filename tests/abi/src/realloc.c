@@ -1,4 +1,6 @@
 /* realloc: as malloc, as free, and everything between. */
+#include <pthread.h>
+
 #include "entries.h"
 
 CASE(C34_null_is_malloc) {
@@ -156,4 +158,55 @@ CASE(reallocarray_is_realloc) {
     block = (char *)reallocarray(block, 1000, 100);
     CHECK(block != NULL && intact(block, 100, 4) == 100, "contents");
     CHECK(reallocarray(block, 0, 100) == NULL, "zero elements free the block");
+}
+
+/* Blocks above 32 KiB are runs: they grow into what is free behind them, and shrink, in place. At
+ * first nothing is in their way. */
+OURS(medium_blocks_stay) {
+    static const size_t sizes[] = {40000,   41000,   100000, 101000,  500000, 2 * MIB, 3 * MIB,
+                                   3500000, 2200000, 900000, 1000000, 400000, 60000,   33000};
+    for (int turn = 0; turn < 50; turn++) {
+        char *block = (char *)malloc(sizes[0]), *first = block;
+        char *behind = NULL;
+        fill(block, sizes[0], 3);
+        for (size_t i = 1; i < sizeof sizes / sizeof sizes[0]; i++) {
+            size_t kept = sizes[i] < sizes[i - 1] ? sizes[i] : sizes[i - 1];
+            if (i == 6 && turn % 2 == 1) behind = (char *)malloc(50000);
+            block = (char *)realloc(block, sizes[i]);
+            CHECK(intact(block, kept, 3) == kept, "to %zu: contents", sizes[i]);
+            CHECK(malloc_usable_size(block) >= sizes[i], "to %zu: usable", sizes[i]);
+            /* Only what shrinks from above 2 MiB to half leaves its run. */
+            if (sizes[i - 1] > 2 * MIB && sizes[i] < 2 * MIB) first = block;
+            CHECK(turn > 0 || block == first, "to %zu: it moved", sizes[i]);
+            fill(block, sizes[i], 3);
+        }
+        free(block);
+        free(behind);
+    }
+    CHECK(mallinfo2().uordblks < MIB, "%zu bytes in use", mallinfo2().uordblks);
+}
+
+struct hand_over {
+    char *block;
+    size_t size;
+};
+
+static void *grow_and_free(void *argument) {
+    struct hand_over *given = (struct hand_over *)argument;
+    char *block = (char *)realloc(given->block, given->size * 2);
+    CHECK(intact(block, given->size, 4) == given->size, "contents");
+    fill(block, given->size * 2, 4);
+    free(block);
+    return NULL;
+}
+
+/* Another thread's block belongs to another heap: it moves, and comes home when freed. */
+CASE(medium_blocks_of_another_thread) {
+    for (size_t size = 33000; size < 3 * MIB; size = size * 5 / 4) {
+        struct hand_over given = {(char *)malloc(size), size};
+        fill(given.block, size, 4);
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, grow_and_free, &given) == 0, "thread");
+        pthread_join(thread, NULL);
+    }
 }
