@@ -155,8 +155,22 @@ def test_the_command_that_is_shown_measures_the_same() -> None:
     assert shown == "liballoc compare --rounds 10 --peer 'a=b c' --on x -- p 'a b'"
     shown = compare.command_line(parse("compare", "--workload", "w.toml"))
     assert shown == "liballoc compare --rounds 10 --workload w.toml"
+    words = ("--timeout", "5", "--status", "3", "--stdin", "in", "--", "p", "\udcff")
+    shown = compare.command_line(parse("compare", *words))
+    assert shown == (
+        "liballoc compare --rounds 10 --timeout 5 --status 3 --stdin in -- p '\\udcff'"
+    )
     shown = bench.command_line(parse("bench", "--full", "--rounds", "3", "a*"))
     assert shown == "./dev bench -- --full --rounds 3 'a*'"
+    shown = bench.command_line(
+        parse("bench", "--rounds", "3", "--seconds", "9", "--library", "l.so")
+    )
+    assert shown == "./dev bench -- --rounds 3 --seconds 9 --library l.so"
+
+
+def test_an_argument_that_is_no_utf_8_has_a_page() -> None:
+    item = compare.subjects_of(parse("compare", "--", "p", "\udcff"))[0].item
+    assert item.why.encode() == b"p '\\udcff'"
 
 
 def test_a_workload_file_is_a_subject() -> None:

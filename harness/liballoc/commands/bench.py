@@ -17,7 +17,7 @@ from pathlib import Path
 
 from liballoc.allocators.registry import run_quietly
 from liballoc.commands import measuring
-from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
+from liballoc.errors import CheckFailedError, ToolMissingError, UsageError, one_line
 from liballoc.measure import selfmeasured
 from liballoc.measure.record import Item
 from liballoc.measure.subject import FromWorkload, Subject
@@ -91,12 +91,7 @@ def choose(every: Subjects, usual: Subjects, names: Sequence[str]) -> Subjects:
 def command_line(arguments: argparse.Namespace) -> str:
     """The command that measures the same again."""
     words = ["./dev", NAME, "--", *(["--full"] if arguments.full else [])]
-    words += ["--rounds", str(arguments.rounds)]
-    for peer in arguments.peer:
-        words += ["--peer", peer]
-    for name in arguments.on:
-        words += ["--on", name]
-    return shlex.join([*words, *arguments.names])
+    return one_line(shlex.join([*words, *measuring.words_of(arguments), *arguments.names]))
 
 
 def draw_ladder(root: Path, folder: Path) -> int:

@@ -47,6 +47,20 @@ def add_flags(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--read", action="store_true", help="run nothing: report the folder again")
 
 
+def words_of(arguments: argparse.Namespace) -> list[str]:
+    """The flags of both commands as they were given, for the command that measures the same."""
+    words = ["--rounds", str(arguments.rounds)]
+    if arguments.seconds != float("inf"):
+        words += ["--seconds", f"{arguments.seconds:g}"]
+    if arguments.preload is not None:
+        words += ["--library", str(arguments.preload)]
+    for peer in arguments.peer:
+        words += ["--peer", peer]
+    for name in arguments.on:
+        words += ["--on", name]
+    return words
+
+
 def check_flags(arguments: argparse.Namespace) -> None:
     """UsageError where a number is none that can be meant, or packages are missing."""
     if not 1 <= arguments.rounds <= ROUNDS_MAX:
