@@ -56,7 +56,10 @@ def test_a_comparison_ends_with_its_page(
     assert "seed 7; 1 items on glibc 2.36, liballoc 0.1.0, peer 3" in shown
     names = {path.name for path in folder.iterdir()}
     assert {"results.jsonl", "report.json", "report.md", "report.html", "memory.svg"} <= names
-    assert len((folder / "results.jsonl").read_text().splitlines()) == 1 + 7 * 3
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 7 * 3
+    # The seed is a flag of ours, no argument of the command.
+    assert json.loads(lines[0])["command"] == "liballoc compare --rounds 6 --seed 7 -- x"
     # A second one is not written over it; resumed there is nothing left to do.
     with pytest.raises(UsageError, match="is there already"):
         compare.run(arguments, [subject()])

@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     measuring.check_flags(arguments)
     title = "Allocators measured"
     if arguments.read:
-        return measuring.measure(arguments, arguments.report, "", lambda seed: (), title)
+        return measuring.measure(arguments, arguments.report, command_line, lambda seed: (), title)
     root = find_root(Path.cwd())
     if arguments.ladder:
         return draw_ladder(root, arguments.report or root / "zig-out" / "reports" / "ladder")
@@ -139,4 +139,4 @@ def run(arguments: argparse.Namespace) -> int:
         every, usual = every_subject(root, seed, full=arguments.full)
         return choose(every, usual, arguments.names)
 
-    return measuring.measure(arguments, folder, command_line(arguments), make, title)
+    return measuring.measure(arguments, folder, command_line, make, title)

@@ -89,8 +89,8 @@ def run(arguments: argparse.Namespace, subjects: Sequence[Subject] | None = None
     """Measure and report."""
     measuring.check_flags(arguments)
     if arguments.read:
-        return measuring.measure(arguments, arguments.report, "", lambda seed: (), "")
+        return measuring.measure(arguments, arguments.report, command_line, lambda seed: (), "")
     chosen = subjects_of(arguments) if subjects is None else list(subjects)
     folder = measuring.choose_folder(arguments, FOLDER)
     title = f"{', '.join(subject.item.name for subject in chosen)} under several allocators"
-    return measuring.measure(arguments, folder, command_line(arguments), lambda seed: chosen, title)
+    return measuring.measure(arguments, folder, command_line, lambda seed: chosen, title)

@@ -52,6 +52,8 @@ def words_of(arguments: argparse.Namespace) -> list[str]:
     words = ["--rounds", str(arguments.rounds)]
     if arguments.seconds != float("inf"):
         words += ["--seconds", f"{arguments.seconds:g}"]
+    if arguments.seed is not None:
+        words += ["--seed", str(arguments.seed)]
     if arguments.preload is not None:
         words += ["--library", str(arguments.preload)]
     for peer in arguments.peer:
@@ -131,10 +133,12 @@ def header_of(
 
 Make = Callable[[int], Sequence[Subject]]
 """What is measured, given the seed."""
+Shown = Callable[[argparse.Namespace], str]
+"""The command that measures the same again, given all flags."""
 
 
 def measure(
-    arguments: argparse.Namespace, folder: Path, command: str, make: Make, title: str
+    arguments: argparse.Namespace, folder: Path, command: Shown, make: Make, title: str
 ) -> int:
     """Measure and report; an interrupt reports what there is."""
     # Here, because commands are loaded where only these have their packages.
@@ -148,9 +152,10 @@ def measure(
         seed = read(path)[0].seed
     elif seed is None:
         seed = random.SystemRandom().randrange(1 << 32)
+    arguments.seed = seed
     subjects = make(seed)
     allocators = find_allocators(arguments)
-    header = header_of(arguments, f"{command} --seed {seed}", seed, allocators, subjects)
+    header = header_of(arguments, command(arguments), seed, allocators, subjects)
     names = ", ".join(f"{each.name} {each.version}".strip() for each in allocators)
     with ResultsFile(path, header, resume=arguments.resume) as results:
         print(f"seed {seed}; {len(subjects)} items on {names}")
