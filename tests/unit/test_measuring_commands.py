@@ -17,6 +17,7 @@ from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.measure.memory import LOOKS_MAX, Sampler, resident, steady, thin, tree
 from liballoc.measure.record import Item
 from liballoc.measure.subject import Command
+from liballoc.report import ladder
 from liballoc.workload.launch import Outcome, Step, SupervisedExecutor
 from tests.unit.measuring import ALLOCATORS, MACHINE, NoWatch, ended, make_executor
 
@@ -250,6 +251,14 @@ def test_the_ladder_is_drawn(
         monkeypatch.setattr(bench, "run_quietly", lambda argv, text=text: text)
         with pytest.raises(error):
             bench.run(arguments)
+
+
+def test_what_a_rung_does_not_know_is_not_drawn_as_nothing() -> None:
+    unknown, none = rung("core", 60.0), rung("core", 60.0)
+    unknown["evidence"]["crumbs"]["unusable_pct"] = None  # type: ignore[index]
+    none["evidence"]["crumbs"]["unusable_pct"] = 0.0  # type: ignore[index]
+    assert ladder.fragmentation([none]).svg == ladder.fragmentation([none]).svg
+    assert ladder.fragmentation([unknown]).svg != ladder.fragmentation([none]).svg
 
 
 def test_find_allocators(
