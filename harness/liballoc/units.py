@@ -1,6 +1,8 @@
-"""Numbers as people read them: bytes and seconds."""
+"""Numbers as people read them: bytes, seconds, signals."""
 
 from __future__ import annotations
+
+import signal
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -36,3 +38,11 @@ def format_duration(seconds: float) -> str:
             return f"{value:.{digits}f} {unit}"
         value /= 1000
     raise AssertionError("the loop returns at its last unit")
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV; most real-time signals have no name of their own: 'signal 40'."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 from tests.tidy import sources
@@ -49,6 +50,14 @@ def test_files_are_at_most_600_lines() -> None:
         if path.suffix != ".toml" and (count := len(path.read_text().splitlines())) > FILE_LINES_MAX
     }
     assert not long, "split by noun"
+
+
+def test_no_package_lies_among_the_sources() -> None:
+    shown = subprocess.run(
+        ["git", "ls-files", "*.whl", "*.tar.gz", "*.so", "*.a"], cwd=sources.ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not shown.stdout.split(), "pip gets packages; the compiler makes libraries"
 
 
 def test_rungs_of_the_ladder_are_under_300_lines() -> None:

@@ -169,6 +169,7 @@ def test_the_users_preload_stays_behind_ours() -> None:
     ("outcome", "reason"),
     [
         (Outcome(-signal.SIGSEGV, b"", b"a\nlast\n", 1, 1), "died by SIGSEGV: last"),
+        (Outcome(-40, b"", b"", 1, 1), "died by signal 40"),
         (Outcome(3, b"", b"", 1, 1), "exit status 3, expected 0"),
         (Outcome(-9, b"", b"", 1, 1, timed_out=True), "no end after 5 s"),
         (Outcome(127, b"", b"", 1, 1, not_started="No such file"), "cannot be started: No such"),

@@ -92,6 +92,9 @@ def test_the_peak_is_the_programs_own(tmp_path: Path) -> None:
     assert small.wait(PATIENCE_S).peak_kib < 60 * 1024
     large = start(tmp_path / "b", sys.executable, "-I", "-S", "-c", "x = b'x' * (90 << 20)")
     assert large.wait(PATIENCE_S).peak_kib > 90 * 1024
+    code = "x = b'x' * (90 << 20)"
+    left = start(tmp_path / "c", "sh", "-c", f'{sys.executable} -I -S -c "{code}" &')
+    assert left.wait(PATIENCE_S).peak_kib > 90 * 1024
     assert ballast
 
 
@@ -99,6 +102,7 @@ def test_the_peak_is_the_programs_own(tmp_path: Path) -> None:
 def _folders(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    (tmp_path / "c").mkdir()
 
 
 def run_step(folder: Path, *argv: str, inspect: bool = False, count: bool = False) -> Outcome:

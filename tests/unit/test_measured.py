@@ -71,6 +71,7 @@ def test_a_resumed_file_is_appended_to(tmp_path: Path) -> None:
 
 
 HEAD = json.dumps(header(A).as_entry()) + "\n"
+LINE = json.dumps(as_entry(Run("x", "glibc", 1, "ok", values={"cpu_s": 0.5}))) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,13 @@ HEAD = json.dumps(header(A).as_entry()) + "\n"
         (HEAD + "[1]\n", "line 2: is no run"),
         (HEAD + '{"kind": "run", "item": "x"}\n', "line 2: is no run"),
         (HEAD + '{"kind": "run", "new": "x"}\n', "line 2: is no run"),
+        (HEAD + LINE.replace("0.5", '"x"'), "line 2: is no run"),
+        (HEAD + LINE.replace("0.5", "NaN"), "line 2: is no run"),
+        (HEAD + LINE.replace('{"cpu_s": 0.5}', "7"), "line 2: is no run"),
+        (HEAD + LINE.replace('"round": 1', '"round": "1"'), "line 2: is no run"),
+        (HEAD + LINE.replace('"ok"', '"fine"'), "line 2: is no run"),
+        (HEAD.replace('"name": "glibc"', '"nome": "glibc"'), "its header lacks"),
+        (HEAD.replace('"seed": 1', '"seed": "1"'), "its header lacks"),
         ("hello\n", "is no results file"),
         ('{"kind": "header"}\n', "is no results file"),
         (HEAD.replace('"format": 1', '"format": 2'), "is of version 2, this reads version 1"),

@@ -17,6 +17,7 @@ from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 from liballoc.measure.memory import LOOKS_MAX, Sampler, resident, steady, thin, tree
 from liballoc.measure.record import Item
 from liballoc.measure.subject import Command
+from liballoc.report import ladder
 from liballoc.workload.launch import Outcome, Step, SupervisedExecutor
 from tests.unit.measuring import ALLOCATORS, MACHINE, NoWatch, ended, make_executor
 
@@ -56,7 +57,10 @@ def test_a_comparison_ends_with_its_page(
     assert "seed 7; 1 items on glibc 2.36, liballoc 0.1.0, peer 3" in shown
     names = {path.name for path in folder.iterdir()}
     assert {"results.jsonl", "report.json", "report.md", "report.html", "memory.svg"} <= names
-    assert len((folder / "results.jsonl").read_text().splitlines()) == 1 + 7 * 3
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 7 * 3
+    # The seed is a flag of ours, no argument of the command.
+    assert json.loads(lines[0])["command"] == "liballoc compare --rounds 6 --seed 7 -- x"
     # A second one is not written over it; resumed there is nothing left to do.
     with pytest.raises(UsageError, match="is there already"):
         compare.run(arguments, [subject()])
@@ -155,8 +159,22 @@ def test_the_command_that_is_shown_measures_the_same() -> None:
     assert shown == "liballoc compare --rounds 10 --peer 'a=b c' --on x -- p 'a b'"
     shown = compare.command_line(parse("compare", "--workload", "w.toml"))
     assert shown == "liballoc compare --rounds 10 --workload w.toml"
+    words = ("--timeout", "5", "--status", "3", "--stdin", "in", "--", "p", "\udcff")
+    shown = compare.command_line(parse("compare", *words))
+    assert shown == (
+        "liballoc compare --rounds 10 --timeout 5 --status 3 --stdin in -- p '\\udcff'"
+    )
     shown = bench.command_line(parse("bench", "--full", "--rounds", "3", "a*"))
     assert shown == "./dev bench -- --full --rounds 3 'a*'"
+    shown = bench.command_line(
+        parse("bench", "--rounds", "3", "--seconds", "9", "--library", "l.so")
+    )
+    assert shown == "./dev bench -- --rounds 3 --seconds 9 --library l.so"
+
+
+def test_an_argument_that_is_no_utf_8_has_a_page() -> None:
+    item = compare.subjects_of(parse("compare", "--", "p", "\udcff"))[0].item
+    assert item.why.encode() == b"p '\\udcff'"
 
 
 def test_a_workload_file_is_a_subject() -> None:
@@ -233,6 +251,14 @@ def test_the_ladder_is_drawn(
         monkeypatch.setattr(bench, "run_quietly", lambda argv, text=text: text)
         with pytest.raises(error):
             bench.run(arguments)
+
+
+def test_what_a_rung_does_not_know_is_not_drawn_as_nothing() -> None:
+    unknown, none = rung("core", 60.0), rung("core", 60.0)
+    unknown["evidence"]["crumbs"]["unusable_pct"] = None  # type: ignore[index]
+    none["evidence"]["crumbs"]["unusable_pct"] = 0.0  # type: ignore[index]
+    assert ladder.fragmentation([none]).svg == ladder.fragmentation([none]).svg
+    assert ladder.fragmentation([unknown]).svg != ladder.fragmentation([none]).svg
 
 
 def test_find_allocators(

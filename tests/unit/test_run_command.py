@@ -154,6 +154,18 @@ def test_scripts_go_through_the_loader_too(library: Path, tmp_path: Path) -> Non
     assert liballoc("--library", str(library), "--no-children", str(script)).returncode == 127
 
 
+def test_a_script_knows_its_path(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script"
+    script.write_text('#!/bin/sh\n[ "$1" ] || exec "$0" again; echo "$0 $1"\n')
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    for flags in ((), ("--no-children",)):
+        done = liballoc("--library", str(library), *flags, "--", "./script")
+        assert done.stdout == "./script again\n", done.stderr
+
+
 def test_a_malloc_of_the_users_that_would_come_first_is_refused(
     library: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from liballoc.allocators.registry import run_quietly
 from liballoc.commands import measuring
-from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
+from liballoc.errors import CheckFailedError, ToolMissingError, UsageError, one_line
 from liballoc.measure import selfmeasured
 from liballoc.measure.record import Item
 from liballoc.measure.subject import FromWorkload, Subject
@@ -91,12 +91,7 @@ def choose(every: Subjects, usual: Subjects, names: Sequence[str]) -> Subjects:
 def command_line(arguments: argparse.Namespace) -> str:
     """The command that measures the same again."""
     words = ["./dev", NAME, "--", *(["--full"] if arguments.full else [])]
-    words += ["--rounds", str(arguments.rounds)]
-    for peer in arguments.peer:
-        words += ["--peer", peer]
-    for name in arguments.on:
-        words += ["--on", name]
-    return shlex.join([*words, *arguments.names])
+    return one_line(shlex.join([*words, *measuring.words_of(arguments), *arguments.names]))
 
 
 def draw_ladder(root: Path, folder: Path) -> int:
@@ -134,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     measuring.check_flags(arguments)
     title = "Allocators measured"
     if arguments.read:
-        return measuring.measure(arguments, arguments.report, "", lambda seed: (), title)
+        return measuring.measure(arguments, arguments.report, command_line, lambda seed: (), title)
     root = find_root(Path.cwd())
     if arguments.ladder:
         return draw_ladder(root, arguments.report or root / "zig-out" / "reports" / "ladder")
@@ -144,4 +139,4 @@ def run(arguments: argparse.Namespace) -> int:
         every, usual = every_subject(root, seed, full=arguments.full)
         return choose(every, usual, arguments.names)
 
-    return measuring.measure(arguments, folder, command_line(arguments), make, title)
+    return measuring.measure(arguments, folder, command_line, make, title)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liballoc.commands import measuring
-from liballoc.errors import UsageError
+from liballoc.errors import UsageError, one_line
 from liballoc.measure.record import Item
 from liballoc.measure.subject import Command, FromWorkload, Subject
 from liballoc.workload.loader import load_file
@@ -27,14 +27,14 @@ from liballoc.workload.venv import Venvs
 NAME = "compare"
 EPILOG = "exit status: 0 fine, 1 it failed under some allocator, 2 usage, 3 a tool is missing"
 
-ROUNDS = 10
+ROUNDS, TIMEOUT = 10, 600.0
 FOLDER = Path("liballoc-compare")
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Flags of `liballoc compare`."""
     measuring.add_flags(parser, ROUNDS)
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds of a run (600)")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds of a run (600)")
     parser.add_argument("--status", type=int, default=0, help="the expected exit status (0)")
     parser.add_argument("--stdin", type=Path, help="a file that each run reads (nothing)")
     parser.add_argument("--workload", type=Path, help="a workload file instead of a command")
@@ -60,7 +60,9 @@ def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{arguments.stdin}: cannot be read as text: {error}") from error
     words = tuple(arguments.words)
-    item = Item(Path(words[0]).name, shlex.join(words), "command", "cpu_s")
+    # A page is UTF-8; an argument need not be.
+    name, shown = (one_line(text) for text in (Path(words[0]).name, shlex.join(words)))
+    item = Item(name, shown, "command", "cpu_s")
     return [
         Command(item, words, Path.cwd(), dict(os.environ), arguments.timeout,
                 status=arguments.status, stdin=stdin)
@@ -69,22 +71,26 @@ def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
 
 def command_line(arguments: argparse.Namespace) -> str:
     """The command that measures the same again."""
-    words = ["liballoc", NAME, "--rounds", str(arguments.rounds)]
-    for peer in arguments.peer:
-        words += ["--peer", peer]
-    for name in arguments.on:
-        words += ["--on", name]
+    words = ["liballoc", NAME, *measuring.words_of(arguments)]
     if arguments.workload is not None:
-        return shlex.join([*words, "--workload", str(arguments.workload)])
-    return shlex.join([*words, "--", *arguments.words])
+        words += ["--workload", str(arguments.workload)]
+    else:
+        if arguments.timeout != TIMEOUT:
+            words += ["--timeout", f"{arguments.timeout:g}"]
+        if arguments.status:
+            words += ["--status", str(arguments.status)]
+        if arguments.stdin is not None:
+            words += ["--stdin", str(arguments.stdin)]
+        words += ["--", *arguments.words]
+    return one_line(shlex.join(words))
 
 
 def run(arguments: argparse.Namespace, subjects: Sequence[Subject] | None = None) -> int:
     """Measure and report."""
     measuring.check_flags(arguments)
     if arguments.read:
-        return measuring.measure(arguments, arguments.report, "", lambda seed: (), "")
+        return measuring.measure(arguments, arguments.report, command_line, lambda seed: (), "")
     chosen = subjects_of(arguments) if subjects is None else list(subjects)
     folder = measuring.choose_folder(arguments, FOLDER)
     title = f"{', '.join(subject.item.name for subject in chosen)} under several allocators"
-    return measuring.measure(arguments, folder, command_line(arguments), lambda seed: chosen, title)
+    return measuring.measure(arguments, folder, command_line, lambda seed: chosen, title)

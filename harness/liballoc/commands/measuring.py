@@ -47,6 +47,22 @@ def add_flags(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--read", action="store_true", help="run nothing: report the folder again")
 
 
+def words_of(arguments: argparse.Namespace) -> list[str]:
+    """The flags of both commands as they were given, for the command that measures the same."""
+    words = ["--rounds", str(arguments.rounds)]
+    if arguments.seconds != float("inf"):
+        words += ["--seconds", f"{arguments.seconds:g}"]
+    if arguments.seed is not None:
+        words += ["--seed", str(arguments.seed)]
+    if arguments.preload is not None:
+        words += ["--library", str(arguments.preload)]
+    for peer in arguments.peer:
+        words += ["--peer", peer]
+    for name in arguments.on:
+        words += ["--on", name]
+    return words
+
+
 def check_flags(arguments: argparse.Namespace) -> None:
     """UsageError where a number is none that can be meant, or packages are missing."""
     if not 1 <= arguments.rounds <= ROUNDS_MAX:
@@ -117,10 +133,12 @@ def header_of(
 
 Make = Callable[[int], Sequence[Subject]]
 """What is measured, given the seed."""
+Shown = Callable[[argparse.Namespace], str]
+"""The command that measures the same again, given all flags."""
 
 
 def measure(
-    arguments: argparse.Namespace, folder: Path, command: str, make: Make, title: str
+    arguments: argparse.Namespace, folder: Path, command: Shown, make: Make, title: str
 ) -> int:
     """Measure and report; an interrupt reports what there is."""
     # Here, because commands are loaded where only these have their packages.
@@ -134,9 +152,10 @@ def measure(
         seed = read(path)[0].seed
     elif seed is None:
         seed = random.SystemRandom().randrange(1 << 32)
+    arguments.seed = seed
     subjects = make(seed)
     allocators = find_allocators(arguments)
-    header = header_of(arguments, f"{command} --seed {seed}", seed, allocators, subjects)
+    header = header_of(arguments, command(arguments), seed, allocators, subjects)
     names = ", ".join(f"{each.name} {each.version}".strip() for each in allocators)
     with ResultsFile(path, header, resume=arguments.resume) as results:
         print(f"seed {seed}; {len(subjects)} items on {names}")

@@ -118,6 +118,11 @@ def environment_of(arguments: argparse.Namespace, outer: Mapping[str, str]) -> d
     return changed
 
 
+def file_of(found: Program, words: Sequence[str]) -> str:
+    """The command's file; a path as it was given: a script may start "$0" again, which is ./x."""
+    return words[0] if "/" in words[0] else str(found.path)
+
+
 def ask_loader(loader: str) -> str:
     """What a loader says of its options."""
     try:
@@ -142,7 +147,7 @@ def through_loader(found: Program, library: Path, words: Sequence[str], present:
     named = "--argv0" in help_text or "musl" in help_text
     # A script's interpreter is what is loaded; the script is its argument.
     argv0 = found.words[0] if found.words else words[0]
-    target = [*found.words, str(found.path)] if found.words else [str(found.path)]
+    target = [*found.words, file_of(found, words)]
     options = ["--argv0", argv0] if named else []
     return [found.loader, "--preload", str(library), *options, *target, *words[1:]]
 
@@ -162,7 +167,7 @@ def run(
         argv = through_loader(found, library, words, present)
     else:
         environment["LD_PRELOAD"] = preload.value([library], present)
-        argv = [str(found.path), *words[1:]]
+        argv = [file_of(found, words), *words[1:]]
     try:
         if arguments.exec:
             become(argv, environment)

@@ -7,6 +7,7 @@ first.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -127,11 +128,25 @@ def read_header(entry: Mapping[str, Any]) -> Header:
     """The header that an entry says; KeyError, TypeError where it is none."""
     values = {key: value for key, value in entry.items() if key not in ("kind", "what", "format")}
     values["items"] = [Item(**item) for item in values["items"]]
-    return Header(**values)
+    header = Header(**values)
+    is_plain = isinstance(header.seed, int) and isinstance(header.rounds, int)
+    if not is_plain or not isinstance(header.machine, dict):
+        raise TypeError("seed, rounds or machine of another kind")
+    if not all(isinstance(each["name"], str) for each in header.allocators):
+        raise TypeError("an allocator's name that is no text")
+    return header
 
 
 def read_run(entry: Mapping[str, Any]) -> Run:
     """The run that an entry says."""
     values = {key: value for key, value in entry.items() if key != "kind"}
     values["series"] = [(float(at), int(size)) for at, size in values.get("series", ())]
-    return Run(**values)
+    for name in ("values", "latencies"):
+        found = values.get(name, {})
+        values[name] = {str(key): float(value) for key, value in found.items()}
+        if not all(math.isfinite(value) for value in values[name].values()):
+            raise ValueError(f"{name}: no finite number")
+    run = Run(**values)
+    if not isinstance(run.round, int) or run.state not in (OK, FAILED, SKIPPED):
+        raise ValueError(f"round {run.round!r}, state {run.state!r}")
+    return run

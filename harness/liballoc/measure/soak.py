@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from liballoc.measure.process import Look, look_at
+from liballoc.units import signal_name
 from liballoc.workload.schema import Workload
 from liballoc.workload.smoke import FAIL, Result, base_environment
 
@@ -102,7 +103,7 @@ class SoakProgram:
         self._reported = True
         words = self._stderr.read_text(errors="replace").strip()[-500:]
         if status < 0:
-            return f"{self.name}: killed by {signal.Signals(-status).name}: {words}"
+            return f"{self.name}: killed by {signal_name(-status)}: {words}"
         if status != 0:
             return f"{self.name}: exit status {status}: {words}"
         # The library speaks up when something is wrong, even where it goes on.

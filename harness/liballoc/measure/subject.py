@@ -6,7 +6,6 @@ A subject runs once under one allocator and says what that cost; it knows nothin
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from liballoc.elf import program
 from liballoc.errors import CheckFailedError
 from liballoc.measure.memory import Sampler, Series, steady
 from liballoc.measure.record import FAILED, OK, PROBE_ROUND, Item, Run
-from liballoc.units import KIB
+from liballoc.units import KIB, signal_name
 from liballoc.workload import smoke
 from liballoc.workload.launch import Executor, Outcome, Running, Step, SupervisedExecutor
 from liballoc.workload.proof import Gate
@@ -148,7 +147,7 @@ def failure(outcome: Outcome, status: int, seconds: float) -> str:
     lines = outcome.stderr.decode("utf-8", "replace").strip().splitlines()
     tail = f": {lines[-1][:200]}" if lines else ""
     if outcome.status < 0:
-        return f"died by {signal.Signals(-outcome.status).name}{tail}"
+        return f"died by {signal_name(-outcome.status)}{tail}"
     return f"exit status {outcome.status}, expected {status}{tail}"
 
 

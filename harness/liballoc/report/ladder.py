@@ -103,6 +103,10 @@ def fragmentation(rungs: Rungs) -> Plot:
             part = evidence["crumbs"]["unusable_pct"] if number == 0 else (
                 evidence["internal"]["internal_pct"])  # fmt: skip
             values.append(float(part or 0.0))
+            if part is None:
+                # An empty place would be read as none at all.
+                place = len(values) - 1 + (number - 0.5) * 0.38
+                axes.text(1, place, "not known", va="center", fontsize=8)
         places = [place + (number - 0.5) * 0.38 for place in range(len(rungs))]
         axes.barh(places, values, 0.36, label=label, color=colour, hatch=hatch, edgecolor="black")
     axes.set_yticks(range(len(rungs)), [str(rung["name"]) for rung in rungs])

@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Header, list[Run]]:
     for number, line in enumerate(lines[1:], 2):
         try:
             runs.append(read_run(_entry(line, "run")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path}: line {number}: is no run: {error}") from error
     return header, runs
 
