@@ -44,7 +44,10 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         // A medium block: into what is free behind it, or the rest given back.
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
-    const block = @intFromPtr(malloc(size) orelse return null);
+    const block = @intFromPtr(malloc(size) orelse {
+        // A smaller block that cannot be had is no reason to fail.
+        return if (size <= usable) @ptrFromInt(address) else null;
+    });
     return moved(address, block, @min(usable, size));
 }
 

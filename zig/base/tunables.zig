@@ -69,10 +69,10 @@ pub const flush_blocks_min = 64;
 pub const flush_share = 8;
 pub const flush_blocks_max = 256;
 /// Each time what is live has halved, down from at least so many bytes, small magazines are emptied
-/// and shrink to so many slots: 586 MiB of small blocks freed in random order left 37 MiB of slabs
+/// at their next overflow and shrink to so many slots: 586 MiB of small blocks freed in random order left 37 MiB of slabs
 /// that only cached blocks kept, now 7.
 pub const shrink_live_min = 8 * mib;
-pub const magazine_slots_shrunk = 3;
+pub const magazine_slots_shrunk = 1;
 /// Occupancy buckets of partial slabs, fullest first.
 pub const slab_buckets = 4;
 

@@ -46,7 +46,9 @@ pub const Bin = extern struct {
     refills: u8,
     /// Slots of the array behind `base`: up to there the magazine grows in place.
     room: u16,
-    reserved: [2]u8,
+    /// The heap's shrinkings that this magazine has followed.
+    shrinkings: u8,
+    reserved: u8,
 
     pub inline fn isFull(bin: *const Bin) bool {
         return @intFromPtr(bin.top) >= @intFromPtr(bin.limit);
@@ -113,8 +115,8 @@ pub const Heap = extern struct {
     medium_frees: u32,
     /// The most bytes live (of all heaps) that this heap saw since they last halved.
     live_seen: usize,
-    /// Small classes whose magazines are still to shrink, see magazine.noteShrinking.
-    shrinking: u32,
+    /// How often that was, see magazine.noteShrinking.
+    shrinkings: u8,
     /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
     current: [size_class.small_count + 1]SliceId,
     partial: [size_class.small_count + 1][t.slab_buckets]SliceId,

@@ -168,6 +168,9 @@ pub noinline fn makeRoom(heap: *Heap, class: u32) void {
     }
     const may_grow = bin.capacity == 0 or bin.refilled;
     bin.refilled = false;
+    if (bin.shrinkings != heap.shrinkings and bin.isFull() and bin.capacity != 0) {
+        return shrink(heap, class);
+    }
     if (may_grow and grow(heap, class)) return;
     if (bin.capacity == 0) return; // No slots to be had: the caller sees that there is no room.
     const capacity: u32 = bin.capacity;
@@ -208,26 +211,27 @@ pub inline fn putBack(heap: *Heap, class: u32, blocks: []const usize, entry: u32
 }
 
 /// Called when memory is about to return to the system. When what is live has halved, the small
-/// magazines are to shrink: their blocks may be all that keeps many slabs.
+/// magazines are to shrink, each at its next overflow: their blocks may be all that keeps many
+/// slabs. Not before: in a magazine of another class than that of the slow call a hit path may be
+/// interrupted, which would then store its stale `top`.
 pub fn noteShrinking(heap: *Heap) void {
     const live = region.run_allocator.liveBytes();
     if (live > heap.live_seen) heap.live_seen = live;
     if (live > heap.live_seen / 2 or heap.live_seen < t.shrink_live_min) return;
     heap.live_seen = live;
-    heap.shrinking = size_class.small_count;
+    heap.shrinkings +%= 1;
 }
 
-/// One flush towards small magazines of few slots, one class after the other: a slow call each.
-pub noinline fn shrinkNext(heap: *Heap) void {
+/// A full magazine on its way to few slots: emptied, in as many overflows as its blocks take.
+noinline fn shrink(heap: *Heap, class: u32) void {
     @branchHint(.cold);
-    const class = heap.shrinking;
     const bin = heap.bin(class);
     flush(heap, class, t.flush_blocks_max);
-    if (bin.top != bin.base) return;
-    heap.shrinking -= 1;
-    if (bin.capacity == 0) return;
-    bin.capacity = @min(bin.capacity, t.magazine_slots_shrunk);
+    const left = count(bin);
+    bin.capacity = @intCast(@max(left, @min(bin.capacity, t.magazine_slots_shrunk)));
     bin.limit = bin.base + bin.capacity;
+    if (left != 0) return;
+    bin.shrinkings = heap.shrinkings;
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
     partial_slabs.demoteCurrent(heap, class);

@@ -69,7 +69,6 @@ const Call = struct {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
         if (region.run_allocator.isPurgeDue()) giveBackMemory(heap);
-        if (heap.shrinking != 0) magazine.shrinkNext(heap);
         if (base.verify and heap.ticks % t.verify_period == 0) heaps.check(heap);
         base.compilerBarrier();
         heap.busy = false;
@@ -106,12 +105,17 @@ pub inline fn allocatePlain(size: usize) ?usize {
 
 fn allocateIn(heap: *Heap, size: usize) ?usize {
     return allocateOnce(heap, size) orelse {
-        @branchHint(.cold);
-        // What is kept may be all that is missing under a limit.
-        if (!region.huge_block.hasKept()) return null;
-        region.huge_block.dropKept(0, heap.id);
+        if (!dropForRoom(heap)) return null;
         return allocateOnce(heap, size);
     };
+}
+
+/// What is kept of huge blocks may be all that is missing under a limit. Whether there was some.
+fn dropForRoom(heap: *Heap) bool {
+    @branchHint(.cold);
+    if (!region.huge_block.hasKept()) return false;
+    region.huge_block.dropKept(0, heap.id);
+    return true;
 }
 
 fn allocateOnce(heap: *Heap, size: usize) ?usize {
@@ -148,9 +152,8 @@ fn allocateFresh(heap: *Heap, size: usize, alignment: usize) ?Block {
         // Regions are small under a limit of address space: a mapping of its own may still fit.
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
-        const had_kept = region.huge_block.hasKept();
-        region.huge_block.dropKept(0, heap.id);
-        if (!region.run_allocator.releaseIdle(heap.id) and !had_kept) return null;
+        const dropped = dropForRoom(heap);
+        if (!region.run_allocator.releaseIdle(heap.id) and !dropped) return null;
         break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
     };
     return .{ .address = address, .zero = true };
@@ -171,7 +174,12 @@ pub noinline fn allocateZeroed(size: usize) ?Block {
     const class = size_class.classOf(size);
     const bin = call.heap.bin(class);
     const newest = (bin.top - 1)[0];
-    if (newest == 0) return medium.alloc(call.heap, class);
+    if (newest == 0) {
+        return medium.alloc(call.heap, class) orelse {
+            if (!dropForRoom(call.heap)) return null;
+            return medium.alloc(call.heap, class);
+        };
+    }
     bin.top -= 1;
     return .{ .address = newest, .zero = false };
 }

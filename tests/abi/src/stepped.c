@@ -10,9 +10,10 @@
 
 #include "memory.h"
 
-enum { SIZE = 48, BLOCKS_MAX = 64, AFTERWARDS = 600, STEPS = 40, TRAP_FLAG = 0x100 };
+enum { SIZE = 48, BLOCKS_MAX = 64, AFTERWARDS = 600, STEPS = 40, PAIRS = 100 };
+enum { TRAP_FLAG = 0x100 };
 
-static volatile int step, chosen, fired;
+static volatile int step, chosen, fired, halved;
 
 #ifdef __x86_64__
 static void on_step(int signal, siginfo_t *info, void *context) {
@@ -23,7 +24,11 @@ static void on_step(int signal, siginfo_t *info, void *context) {
     *flags &= ~(greg_t)TRAP_FLAG;
     fired = 1;
     free(malloc(SIZE));
-    if (chosen % 2) free(malloc(SIZE * 9));
+    if (halved) {
+        for (int i = 0; i < PAIRS; i++) free(malloc(3 * MIB));
+    } else if (chosen % 2) {
+        free(malloc(SIZE * 9));
+    }
 }
 
 static void *call_stepped(uintptr_t function, void *argument) {
@@ -67,12 +72,24 @@ static int run_one(int blocks, int at, int allocating) {
     return 0;
 }
 
+/* The same where what is live has halved before, and each large pair is a slow call: whatever that
+ * makes of magazines, it must leave alone the one that the interrupted call is at work on. */
+static void halve(void) {
+    enum { LARGE = 40 };
+    static void *large[LARGE];
+    for (int i = 0; i < LARGE; i++) large[i] = malloc(MIB);
+    for (int i = 0; i < LARGE - 2; i++) free(large[i]);
+}
+
 static void step_through(int allocating) {
     int interrupted = 0;
-    for (int blocks = 1; blocks < BLOCKS_MAX; blocks++) {
+    for (int blocks = 1; blocks < BLOCKS_MAX; blocks += halved ? 9 : 1) {
         for (int at = 1; at < STEPS; at++) {
             pid_t child = fork();
-            if (child == 0) _exit(run_one(blocks, at, allocating));
+            if (child == 0) {
+                if (halved) halve();
+                _exit(run_one(blocks, at, allocating));
+            }
             int status;
             CHECK(waitpid(child, &status, 0) == child, "waitpid");
             CHECK(WIFEXITED(status), "signal %d: %d blocks, step %d", WTERMSIG(status), blocks, at);
@@ -80,13 +97,20 @@ static void step_through(int allocating) {
             interrupted += WEXITSTATUS(status) == 0;
         }
     }
-    CHECK(interrupted > 300, "only %d calls were interrupted", interrupted);
+    CHECK(interrupted > (halved ? 50 : 300), "only %d calls were interrupted", interrupted);
 }
 
 OURS(C30_a_pair_at_every_instruction_of_malloc) { step_through(1); }
 OURS(C30_a_pair_at_every_instruction_of_free) { step_through(0); }
+
+OURS(C30_large_pairs_when_memory_halved) {
+    halved = 1;
+    step_through(0);
+    step_through(1);
+}
 #else
 /* The trap flag is this processor's: elsewhere there is nothing to step with. */
 OURS(C30_a_pair_at_every_instruction_of_malloc) { exit(77); }
 OURS(C30_a_pair_at_every_instruction_of_free) { exit(77); }
+OURS(C30_large_pairs_when_memory_halved) { exit(77); }
 #endif
