@@ -73,6 +73,12 @@ pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {
     return usableSizeUnknown(address);
 }
 
+/// A huge block that was freed and is kept for reuse is mapped, yet nobody's.
+pub fn refuseKept(function: []const u8, address: usize) void {
+    if (!heap.slow.isKept(address)) return;
+    os.report.misuse(function, address, "double free");
+}
+
 /// Not a live block of ours: misuse when it lies in a region, else foreign.
 noinline fn usableSizeUnknown(address: usize) usize {
     @branchHint(.cold);
@@ -83,5 +89,6 @@ noinline fn usableSizeUnknown(address: usize) usize {
         const reason = heap.lookup.reasonInvalid(address, id);
         os.report.misuse("malloc_usable_size", address, reason);
     }
+    refuseKept("malloc_usable_size", address);
     return foreign.usableSize(address);
 }

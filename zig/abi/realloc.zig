@@ -78,6 +78,7 @@ fn reallocUnknown(address: usize, size: usize) ?*anyopaque {
     if (heap.space.find(address)) |id| {
         os.report.misuse("realloc", address, heap.lookup.reasonInvalid(address, id));
     }
+    malloc_file.refuseKept("realloc", address);
     return foreign.realloc(address, size);
 }
 

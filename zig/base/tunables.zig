@@ -69,8 +69,8 @@ pub const flush_blocks_min = 64;
 pub const flush_share = 8;
 pub const flush_blocks_max = 256;
 /// Each time what is live has halved, down from at least so many bytes, small magazines are emptied
-/// at their next overflow and shrink to so many slots: 586 MiB of small blocks freed in random order left 37 MiB of slabs
-/// that only cached blocks kept, now 7.
+/// at their next overflow and shrink to so many slots: 586 MiB of small blocks freed in random
+/// order left 37 MiB of slabs that only cached blocks kept, now 7.
 pub const shrink_live_min = 8 * mib;
 pub const magazine_slots_shrunk = 1;
 /// Occupancy buckets of partial slabs, fullest first.
@@ -91,6 +91,9 @@ pub const verify_period = 1024;
 pub const drain_messages_max = 3;
 /// Messages queued in an inbox above which the poster helps to drain: 16 x 16 KiB = 256 KiB.
 pub const inbox_messages_bound = 16;
+/// Times that a trim drains another inbox (4 messages each) before it goes on: somebody may post
+/// all the time.
+pub const inbox_drains_max = 4096;
 /// Messages a helper drains per hold of a foreign heap's lock.
 pub const help_messages_max = 4;
 /// Empty messages change hands by so many; a heap keeps less than twice as many (12 KiB). One at a
@@ -127,6 +130,9 @@ pub const mmap_threshold_default = 32 * mib;
 /// Freed huge blocks that are kept for a second when their size recurs, and sizes that are watched.
 pub const huge_kept_max = 16;
 pub const huge_sizes_max = 16;
+/// Kept blocks are at most this part (divisor) of the machine's memory: they go with slow calls,
+/// and a program that makes none keeps them.
+pub const huge_kept_share = 8;
 /// Times that a block of a size must have been wanted within a second of a free before a freed one
 /// is kept. Three blocks of a size in a row may be chance.
 pub const huge_recurrences_min = 3;

@@ -179,6 +179,24 @@ pub fn drainHelped(target: *Heap, helper: *Heap) void {
     if (target == helper) postAll(helper, .forbidden);
 }
 
+/// Puts what waits in the inboxes of all other heaps into their slabs, and gives back those that
+/// are empty: for trim, on behalf of threads that may not call for long. A heap at work is passed
+/// over.
+pub noinline fn drainOthers(helper: *Heap) void {
+    for (1..registry.end()) |id| {
+        const target = registry.get(@intCast(id)) orelse continue;
+        // monotonic: a heap is set aside only in a child with one thread.
+        if (target == helper or target.state.load(.monotonic) == .set_aside) continue;
+        if (!target.lock.tryAcquireSeqCst(helper.id)) continue;
+        for (0..t.inbox_drains_max) |_| {
+            if (target.inbox.isEmpty()) break;
+            drainHelped(target, helper);
+        }
+        partial_slabs.releaseEmpty(target);
+        releaseHelped(target, helper);
+    }
+}
+
 /// Releases another heap's lock; what was posted to an orphan meanwhile is drained too, since its
 /// poster may have found the lock taken.
 pub noinline fn releaseHelped(target: *Heap, helper: *Heap) void {

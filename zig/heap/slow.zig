@@ -264,6 +264,12 @@ pub noinline fn freeForeignOwner(pointer: usize, entry: u32, function: []const u
     _ = free(pointer, function);
 }
 
+/// Whether the address lies in a freed huge block that is kept for reuse.
+pub fn isKept(pointer: usize) bool {
+    const huge = &region.huge_block;
+    return huge.hasKept() and huge.isKept(pointer, thread.holder());
+}
+
 fn freeOutside(pointer: usize, function: []const u8) bool {
     @branchHint(.cold);
     if (emergency.contains(pointer)) {
@@ -271,9 +277,7 @@ fn freeOutside(pointer: usize, function: []const u8) bool {
         return true;
     }
     if (region.huge_block.usableSize(pointer) == null) {
-        if (region.huge_block.hasKept() and region.huge_block.isKept(pointer, thread.holder())) {
-            os.report.misuse(function, pointer, "double free");
-        }
+        if (isKept(pointer)) os.report.misuse(function, pointer, "double free");
         if (!region.huge_block.contains(pointer)) return false;
         const misaligned = pointer % 16 != 0;
         const reason = if (misaligned) "misaligned pointer" else "interior pointer";
@@ -383,8 +387,8 @@ fn freeMedium(
     medium.push(heap, class, pointer);
 }
 
-/// Gives back what the calling thread's magazines and the run allocator hold. Bytes returned to
-/// the system, which keeps at most `keep` bytes of dirty runs.
+/// Gives back what the calling thread's magazines, the inboxes of all threads and the run allocator
+/// hold. Bytes returned to the system, which keeps at most `keep` bytes of dirty runs.
 pub fn trim(keep: usize) usize {
     const call = Call.begin() orelse return 0;
     defer call.end();
@@ -399,6 +403,8 @@ pub fn trim(keep: usize) usize {
     heap.lock.acquire(heap.id);
     partial_slabs.releaseEmpty(heap);
     heap.lock.release();
+    remote_free.postAll(heap, .allowed);
+    remote_free.drainOthers(heap);
     remote_free.postAll(heap, .allowed);
     const kept = region.huge_block.cache.bytes.load(.monotonic); // A statistic.
     region.huge_block.dropAll(heap.id);

@@ -188,10 +188,6 @@ pub const memory = struct {
         return false;
     }
 
-    pub fn moveTo(_: [*]u8, _: usize, _: usize, _: [*]u8) bool {
-        return false;
-    }
-
     pub fn resize(_: [*]u8, _: usize, _: usize) ?[*]u8 {
         return null;
     }

@@ -104,17 +104,6 @@ pub fn purge(address: [*]u8, length: usize) bool {
     return !refused() and linux.purge(address, length);
 }
 
-pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) linux.Moved {
-    expectWholePages(address, length);
-    expectWholePages(target, length_new);
-    if (refused()) return .unknown;
-    const moved = linux.moveTo(address, length, length_new, target);
-    if (moved != .done) return moved;
-    // What lay at the target (a part of a reservation that was counted) is replaced.
-    account(-@as(i64, @intCast(length)));
-    return .done;
-}
-
 pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
     expectWholePages(address, length);
     expectWholePages(address, length_new);

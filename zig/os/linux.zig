@@ -54,20 +54,6 @@ pub fn purge(address: [*]u8, length: usize) bool {
     return succeeded(linux.madvise(address, length, linux.MADV.DONTNEED));
 }
 
-/// What became of a move. `untouched`: the call is not allowed here (a sandbox), so nothing was
-/// done; `unknown`: what was mapped at the target may be gone.
-pub const Moved = enum { done, untouched, unknown };
-
-/// Moves a mapping onto `target`, replacing what is mapped there; its length may change.
-pub fn moveTo(address: [*]u8, length: usize, length_new: usize, target: [*]u8) Moved {
-    const flags: linux.MREMAP = .{ .MAYMOVE = true, .FIXED = true };
-    return switch (linux.errno(linux.mremap(address, length, length_new, flags, target))) {
-        .SUCCESS => .done,
-        .PERM, .NOSYS, .ACCES => .untouched,
-        else => .unknown,
-    };
-}
-
 /// Changes the length of a mapping, which may move it. The old one stays as it was on failure.
 pub fn resize(address: [*]u8, length: usize, length_new: usize) ?[*]u8 {
     return pointer(linux.mremap(address, length, length_new, .{ .MAYMOVE = true }, null));

@@ -211,6 +211,11 @@ pub fn giveBack(number: u32) void {
 var memory_size: u64 = 0;
 var space_left: ?u64 = null;
 
+/// Bytes of physical memory, as the first reservation saw it; 0 before.
+pub fn memorySize() u64 {
+    return memory_size;
+}
+
 /// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
 fn reservationSize() usize {
     const is_first = count() == 0;

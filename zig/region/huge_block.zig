@@ -11,6 +11,7 @@ const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
 pub const cache = @import("huge_cache.zig");
+const space = @import("address_space.zig");
 
 const Atomic = base.atomic.Value(usize);
 
@@ -102,13 +103,13 @@ pub fn wasFreed(address: usize) bool {
     return false;
 }
 
-/// Whether a freed block lies at this address that is kept for reuse. For a report.
+/// Whether the address lies in a freed block that is kept for reuse. For a report.
 pub fn isKept(address: usize, holder: u32) bool {
     var extents: [t.huge_kept_max]Extent = undefined;
     lock.acquire(holder);
     defer lock.release();
     for (extents[0..cache.list(&extents)]) |extent| {
-        if (extent.address == address) return true;
+        if (address >= extent.address and address - extent.address < extent.length) return true;
     }
     return false;
 }
@@ -325,7 +326,9 @@ pub noinline fn free(address: usize, holder: u32) bool {
     const extent: Extent = .{ .address = block.map_address, .length = block.map_length };
     // Padding or room beside the block would stay with it.
     const is_whole = extent.address == address and extent.length == block.length.raw;
-    const is_kept = is_whole and !os.checker.isWatching() and cache.keep(extent, clock());
+    const kept_max = @min(space.memorySize() / t.huge_kept_share, std.math.maxInt(isize));
+    const is_kept = is_whole and !os.checker.isWatching() and
+        cache.keep(extent, clock(), kept_max);
     lock.release();
     if (!is_kept) release(extent.address, extent.length);
     if (hasKept()) dropKept(t.swing_window_ms, holder);
@@ -398,36 +401,39 @@ fn setLength(entry: *Block, length: usize, map_length: usize, holder: u32) void 
     _ = block_bytes.fetchAdd(length -% before, .monotonic); // A statistic.
 }
 
-/// Moves the block's pages into a mapping with doubled room, or as much as can be had.
+/// Moves the block's pages to where there is doubled room, or as much as can be had. The kernel
+/// chooses the place: a move onto a reservation of ours, when it fails, may or may not have
+/// unmapped that, and under a limit of address space it needs both at once.
 fn move(address: usize, length_new: usize, holder: u32) ?usize {
-    var room = pages(std.math.mul(usize, length_new, 2) catch length_new) orelse return null;
-    const target = os.memory.reserve(room) orelse blk: {
-        room = length_new;
-        break :blk os.memory.reserve(room) orelse return null;
-    };
     const block = unregister(address, holder) orelse return null;
     const length = block.length.raw;
-    const moved = os.memory.moveTo(@ptrFromInt(address), length, length_new, target);
-    if (moved != .done) {
-        reinsert(block, holder);
-        // A failed move may have unmapped what it would have replaced, and somebody else may be
-        // there by now: only the rest is surely ours.
-        const lost = if (moved == .untouched) 0 else length_new;
-        if (room > lost) _ = os.memory.unmap(target + lost, room - lost);
-        return null;
-    }
+    const lead = address - block.map_address;
+    const tail = block.map_length - lead - length;
+    var room = pages(std.math.mul(usize, length_new, 2) catch length_new) orelse length_new;
+    const start: [*]u8 = @ptrFromInt(address);
+    const target = os.memory.resize(start, length, room) orelse blk: {
+        room = length_new;
+        break :blk os.memory.resize(start, length, room) orelse {
+            reinsert(block, holder);
+            return null;
+        };
+    };
     const place = @intFromPtr(target);
+    // Not moved: what lies before it stays part of the mapping, and behind it there was nothing.
+    const lead_kept = if (place == address) lead else 0;
     reinsert(.{
         .address = .init(place),
         .length = .init(length_new),
-        .map_address = place,
-        .map_length = room,
+        .map_address = place - lead_kept,
+        .map_length = lead_kept + room,
     }, holder);
     _ = moves.fetchAdd(1, .monotonic); // A statistic.
+    if (place == address) {
+        assert(tail == 0);
+        return place;
+    }
     // What is left of the old mapping: padding before it, room behind it.
-    const lead = address - block.map_address;
     if (lead > 0) release(block.map_address, lead);
-    const tail = block.map_length - lead - length;
     if (tail > 0) release(address + length, tail);
     return place;
 }

@@ -83,15 +83,16 @@ pub fn take(length: usize, alignment: usize, now_ms: u32) ?Extent {
     return remove(best orelse return null);
 }
 
-/// A block is freed. True: it is kept, and its mapping must stay.
-pub fn keep(extent: Extent, now_ms: u32) bool {
+/// A block is freed. True: it is kept, and its mapping must stay. All that is kept stays within
+/// `bytes_max`.
+pub fn keep(extent: Extent, now_ms: u32, bytes_max: usize) bool {
     const size = find(extent.length, now_ms) orelse make(extent.length, now_ms);
     size.stamp_ms = now_ms;
     size.length = extent.length;
     size.freed +|= 1;
     if (size.recurred < t.huge_recurrences_min) return false;
     const known = count.raw;
-    if (known == kept.len) return false;
+    if (known == kept.len or bytes.raw + extent.length > bytes_max) return false;
     var same: u32 = 0;
     for (kept[0..known]) |*block| same += @intFromBool(isNear(block.extent.length, extent.length));
     if (same >= size.recurred) return false;
@@ -157,11 +158,11 @@ test "kept is only what recurred three times within a second" {
     for (0..3) |swing| {
         const now: u32 = @intCast(swing * 10);
         try std.testing.expectEqual(@as(?Extent, null), take(40 * mib, 4096, now));
-        try std.testing.expect(!keep(extent, now + 5));
+        try std.testing.expect(!keep(extent, now + 5, t.gib));
     }
     // Freed three times, wanted again twice so far.
     try std.testing.expectEqual(@as(?Extent, null), take(40 * mib, 4096, 40));
-    try std.testing.expect(keep(extent, 45));
+    try std.testing.expect(keep(extent, 45, t.gib));
     check();
     // Too small, too large, not aligned.
     try std.testing.expectEqual(@as(?Extent, null), take(41 * mib, 4096, 50));
@@ -170,10 +171,10 @@ test "kept is only what recurred three times within a second" {
     try std.testing.expectEqual(extent, take(39 * mib, 4096, 50).?);
     check();
     // After a pause it must prove itself again.
-    try std.testing.expect(keep(extent, 60));
+    try std.testing.expect(keep(extent, 60, t.gib));
     try std.testing.expectEqual(extent, dropAged(1000, 1060).?);
     try std.testing.expectEqual(@as(?Extent, null), dropAged(0, 1060));
-    try std.testing.expect(!keep(extent, 3000));
+    try std.testing.expect(!keep(extent, 3000, t.gib));
 }
 
 test "as many blocks are kept as recurred" {
@@ -181,13 +182,15 @@ test "as many blocks are kept as recurred" {
     const length = 64 * t.mib;
     var now: u32 = 0;
     for (0..6) |swing| {
-        for (0..4) |_| {
+        for (0..4) |index| {
             const taken = take(length, 4096, now);
-            try std.testing.expectEqual(swing >= 2, taken != null);
+            try std.testing.expectEqual(swing >= 2 and index < 3, taken != null);
         }
         for (0..4) |index| {
-            const kept_it = keep(.{ .address = (index + 1) << 40, .length = length }, now);
-            try std.testing.expectEqual(swing >= 1, kept_it);
+            // The fourth would be too much.
+            const extent: Extent = .{ .address = (index + 1) << 40, .length = length };
+            const kept_it = keep(extent, now, 3 * length);
+            try std.testing.expectEqual(swing >= 1 and index < 3, kept_it);
         }
         check();
         now += 100;
@@ -197,11 +200,11 @@ test "as many blocks are kept as recurred" {
     for (0..50) |index| {
         const larger = length + index * t.mib;
         try std.testing.expectEqual(@as(?Extent, null), take(larger, 4096, now));
-        try std.testing.expect(!keep(.{ .address = 1 << 40, .length = larger }, now));
+        try std.testing.expect(!keep(.{ .address = 1 << 40, .length = larger }, now, t.gib));
     }
     // More sizes than are remembered: the oldest are forgotten, nothing breaks.
     for (0..100) |index| try std.testing.expect(!keep(.{
         .address = 1 << 50,
         .length = (index + 100) * 100 * t.mib,
-    }, now));
+    }, now, t.gib));
 }
