@@ -1,5 +1,5 @@
-/* What is kept for reuse must not be in anybody's way: huge blocks whose size recurs, what waits for
- * threads that do not call, and a realloc that needs no memory. */
+/* What is kept for reuse must not be in anybody's way: huge blocks whose size recurs, what waits
+ * for threads that do not call, and a realloc that needs no memory. */
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
