@@ -220,6 +220,12 @@ def test_what_a_program_prints_is_parsed_or_the_run_fails() -> None:
     assert (bad.state, bad.reason) == (FAILED, "printed nonsense")
 
 
+def test_of_a_program_that_is_mostly_harness_only_what_it_says_itself_is_kept() -> None:
+    said = Parsed({"alloc_ns": 2.0, "peak_bytes": 9.0}, for_process=True)
+    run = command(ended, parse=lambda text: said).run(OWN, 1)
+    assert (run.state, run.values, list(run.series)) == (OK, said.values, [])
+
+
 SERVER = Workload(
     name="s", why="w", argv=("server",), seconds=60, packages=("p",), processes=("server",),
     kind="server", environment={"A": "{dir}"}, setup=(("prepare",),),

@@ -93,7 +93,7 @@ LINE = json.dumps(as_entry(Run("x", "glibc", 1, "ok", values={"cpu_s": 0.5}))) +
         (HEAD.replace('"seed": 1', '"seed": "1"'), "its header lacks"),
         ("hello\n", "is no results file"),
         ('{"kind": "header"}\n', "is no results file"),
-        (HEAD.replace('"format": 1', '"format": 2'), "is of version 2, this reads version 1"),
+        (HEAD.replace('"format": 2', '"format": 1'), "is of version 1, this reads version 2"),
         (HEAD.replace('"seed"', '"sead"'), "its header lacks"),
         (HEAD.replace('"items"', '"itens"'), "its header lacks"),
     ],
@@ -214,6 +214,24 @@ def test_an_item_that_has_a_figure_now_and_then_is_left_out_of_its_mean() -> Non
     assert row[-1] == "2/2/2/1 of 2"
 
 
+def test_what_allocbench_does_not_measure_is_in_no_table_and_no_mean() -> None:
+    bench = dataclasses.replace(B, group="allocbench")
+    made = [
+        dataclasses.replace(run, values={
+            key: value for key, value in [*run.values.items(), ("steady_bytes", 5e6)]
+            if run.item == "a" or key not in {"wall_s", "steady_bytes"}
+        }) for run in runs(A, bench)
+    ]  # fmt: skip
+    summary = summarise(header(A, bench), made)
+    for metric, items in ((TIME, 2), (PEAK, 2), (WALL, 1), ("steady_bytes", 1)):
+        mean = summary.mean("peer", metric)
+        assert mean is not None
+        assert mean.items == items
+        assert len(measured.overview(summary, metric).rows) == items
+    assert measured.OF_ALLOCBENCH in measured.remarks(summary)
+    assert measured.OF_ALLOCBENCH not in measured.remarks(summarise(header(A), runs(A)))
+
+
 def test_another_sequence_is_another_measurement() -> None:
     made = [
         dataclasses.replace(run, digest="e") if run.allocator == "peer" else run for run in runs(A)
@@ -293,7 +311,8 @@ def test_values_as_they_are_read() -> None:
 ALLOCBENCH = {
     "profile": "mixed", "seed": 1337, "ops": 200000, "alloc_per_sec": 20_000_000,
     "free_per_sec": 18_410_000, "latency_ns": {"p50": 62, "p99": 410, "max": 9, "p999": None},
-    "fragmentation_pct": 9.8,
+    "fragmentation_pct": 9.8, "counters": {"instructions": 7},
+    "memory": {"resident_peak": 4096, "minor_faults": 3},
 }  # fmt: skip
 
 
@@ -301,12 +320,16 @@ def test_allocbench_is_read() -> None:
     found = parse_allocbench(json.dumps(ALLOCBENCH).encode())
     assert found.values == {
         "alloc_ns": 50.0, "p50_ns": 62.0, "p99_ns": 410.0, "fragmentation_pct": 9.8,
+        "instructions": 7.0, "peak_bytes": 4096.0, "minor_faults": 3.0,
     }  # fmt: skip
     assert found.latencies == {"50": 62.0, "99": 410.0}
     more = {**ALLOCBENCH, "digest": "d", "fragmentation_pct": None, "alloc_per_sec": None,
-            "latency_ns": {"p99.9": 1, "p9999": 2}}  # fmt: skip
+            "counters": {"instructions": None}, "latency_ns": {"p99.9": 1, "p9999": 2},
+            "memory": {"resident_peak": None, "minor_faults": 3}}  # fmt: skip
     found = parse_allocbench(json.dumps(more).encode())
-    assert (found.digest, found.values) == ("d", {"p99.9_ns": 1.0, "p99.99_ns": 2.0})
+    assert (found.digest, found.values) == (
+        "d", {"p99.9_ns": 1.0, "p99.99_ns": 2.0, "minor_faults": 3.0},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b'{"alloc_per_sec": 1}',

@@ -1,7 +1,7 @@
 """What is kept of a measurement: the header that says what was measured, and one entry a run.
 
 The format's number changes whenever an old reader would misunderstand a new file. History: 1, the
-first.
+first; 2, allocbench's own figures in the place of its process's.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 WHAT = "liballoc measurements"
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+
+ALLOCBENCH = "allocbench"
+"""The group of allocbench's profiles, which measure themselves."""
 
 PROBE_ROUND = 0
 """The round whose runs verify and warm up; none of their figures counts as a time."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from liballoc.errors import CheckFailedError
-from liballoc.measure.record import Item
+from liballoc.measure.record import ALLOCBENCH, Item
 from liballoc.measure.subject import Command, Parsed
 from liballoc.units import KIB
 from liballoc.workload.smoke import base_environment
@@ -50,7 +50,11 @@ def percentile(name: str) -> str:
 
 
 def parse_allocbench(text: bytes) -> Parsed:
-    """The rates, latencies and fragmentation of `allocbench --json`."""
+    """What `allocbench --json` says of the heap.
+
+    Of its process nothing is kept: the lists of operations, and three forked passes that share
+    them, are most of its memory, its time and its faults.
+    """
     found = read_object(text)
     try:
         rate = float(found["alloc_per_sec"] or 0)
@@ -59,16 +63,21 @@ def parse_allocbench(text: bytes) -> Parsed:
             for name, value in found["latency_ns"].items()
             if value is not None and (label := percentile(name))
         }
-        fragmentation = found["fragmentation_pct"]
+        more = {
+            "fragmentation_pct": found["fragmentation_pct"],
+            "peak_bytes": found["memory"]["resident_peak"],
+            "minor_faults": found["memory"]["minor_faults"],
+            "instructions": found["counters"]["instructions"],
+        }
+        values = {name: float(value) for name, value in more.items() if value is not None}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckFailedError(f"allocbench's JSON lacks something: {error!r}") from error
-    values: dict[str, float] = {f"p{label}_ns": value for label, value in latencies.items()}
-    values = {key: value for key, value in values.items() if key in KEPT}
+    for label, value in latencies.items():
+        if f"p{label}_ns" in KEPT:
+            values[f"p{label}_ns"] = value
     if rate > 0:
         values["alloc_ns"] = 1e9 / rate
-    if fragmentation is not None:
-        values["fragmentation_pct"] = float(fragmentation)
-    return Parsed(values, latencies, str(found.get("digest", "")))
+    return Parsed(values, latencies, str(found.get("digest", "")), for_process=True)
 
 
 KEPT = ("p50_ns", "p99_ns", "p99.9_ns", "p99.99_ns")
@@ -99,7 +108,7 @@ def profiles(
             str(program), "--allocator", "system", "--profile", name, "--seed", str(seed),
             "--ops", str(ops), "--threads", str(entry.get("threads_min", 1)), "--json",
         ]  # fmt: skip
-        item = Item(f"allocbench/{name}", str(entry.get("about", "")), "allocbench", "alloc_ns")
+        item = Item(f"allocbench/{name}", str(entry.get("about", "")), ALLOCBENCH, "alloc_ns")
         found.append(
             Command(item, tuple(argv), Path("/"), base_environment(outer, Path("/tmp")),
                     SECONDS_MAX, parse=parse_allocbench)

@@ -39,6 +39,8 @@ class Parsed:
     values: Mapping[str, float] = field(default_factory=dict)
     latencies: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    for_process: bool = False
+    """These figures stand for those of the process, which is mostly the program's own harness."""
 
 
 class Watch(Protocol):
@@ -165,7 +167,9 @@ def result(  # noqa: PLR0917 (a run has so many sides)
     if reason:
         return Run(item.name, allocator.name, number, FAILED, reason)
     values = values_of(outcome, series)
-    if parsed is not None:
+    if parsed is not None and parsed.for_process:
+        values, series = dict(parsed.values), []
+    elif parsed is not None:
         values |= parsed.values
     return Run(
         item.name, allocator.name, number, OK, "", note, values, series,
