@@ -107,12 +107,17 @@ def test_shrink_shows_resident_memory_at_each_phase() -> None:
     assert found["memory"]["requested_peak"] >= 384 << 20
     assert resident["grown"] >= 384 << 20
     assert resident["freed"] <= resident["grown"]
+    requested = [phase["requested"] for phase in found["phases"]]
+    assert requested[0] == found["memory"]["requested_peak"]
+    assert requested[1] == requested[2]
+    assert 0.14 < requested[1] / requested[0] < 0.16
     assert resident["idle"] >= 384 * 0.15 * (1 << 20)
 
 
 def test_a_sequence_that_ends_before_a_phase_says_so() -> None:
     words = ("--profile", "shrink", "--ops", "100")
-    assert [phase["resident"] for phase in figures(*words)["phases"]] == [None] * 4
+    for phase in figures(*words)["phases"]:
+        assert (phase["requested"], phase["resident"]) == (None, None)
     assert run(*words).stdout.endswith("\nresident when small: not available\n")
 
 

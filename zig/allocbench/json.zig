@@ -106,6 +106,7 @@ fn phases(json: *Stringify, result: *const Result) Error!void {
     for (result.sequence.mark_names, 0..) |name, index| {
         try json.beginObject();
         try field(json, "name", name);
+        try field(json, "requested", result.sequence.requested_at[index]);
         try field(json, "resident", result.rates.findings.resident[index]);
         try json.endObject();
     }
