@@ -83,6 +83,8 @@ class Run:
     """Seconds since the start, and the resident bytes of all its processes."""
     latencies: Mapping[str, float] = field(default_factory=dict)
     """Percentiles of malloc in nanoseconds, by the percentile."""
+    phases: Sequence[tuple[str, float, float]] = ()
+    """Of a program that goes through some: name, bytes requested, bytes resident of its heap."""
     digest: str = ""
     """Of the sequence of operations, where the program tells."""
 
@@ -144,6 +146,10 @@ def read_run(entry: Mapping[str, Any]) -> Run:
     """The run that an entry says."""
     values = {key: value for key, value in entry.items() if key != "kind"}
     values["series"] = [(float(at), int(size)) for at, size in values.get("series", ())]
+    values["phases"] = [
+        (str(name), float(requested), float(held))
+        for name, requested, held in values.get("phases", ())
+    ]
     for name in ("values", "latencies"):
         found = values.get(name, {})
         values[name] = {str(key): float(value) for key, value in found.items()}

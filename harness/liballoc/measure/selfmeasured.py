@@ -70,6 +70,11 @@ def parse_allocbench(text: bytes) -> Parsed:
             "instructions": found["counters"]["instructions"],
         }
         values = {name: float(value) for name, value in more.items() if value is not None}
+        phases = [
+            (str(phase["name"]), float(phase["requested"]), float(phase["resident"]))
+            for phase in found["phases"] or ()
+            if phase["requested"] is not None and phase["resident"] is not None
+        ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckFailedError(f"allocbench's JSON lacks something: {error!r}") from error
     for label, value in latencies.items():
@@ -77,7 +82,7 @@ def parse_allocbench(text: bytes) -> Parsed:
             values[f"p{label}_ns"] = value
     if rate > 0:
         values["alloc_ns"] = 1e9 / rate
-    return Parsed(values, latencies, str(found.get("digest", "")), for_process=True)
+    return Parsed(values, latencies, str(found.get("digest", "")), phases, for_process=True)
 
 
 KEPT = ("p50_ns", "p99_ns", "p99.9_ns", "p99.99_ns")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,7 @@ class Parsed:
     values: Mapping[str, float] = field(default_factory=dict)
     latencies: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    phases: Sequence[tuple[str, float, float]] = ()
     for_process: bool = False
     """These figures stand for those of the process, which is mostly the program's own harness."""
 
@@ -171,9 +172,10 @@ def result(  # noqa: PLR0917 (a run has so many sides)
         values, series = dict(parsed.values), []
     elif parsed is not None:
         values |= parsed.values
+    said = parsed or Parsed()
     return Run(
-        item.name, allocator.name, number, OK, "", note, values, series,
-        parsed.latencies if parsed else {}, parsed.digest if parsed else "",
+        item.name, allocator.name, number, OK, "", note, values, series, said.latencies,
+        said.phases, said.digest,
     )  # fmt: skip
 
 
