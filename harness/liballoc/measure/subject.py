@@ -248,7 +248,7 @@ class FromWorkload:
         names = smoke.missing_programs(self.workload, path)
         if not names:
             return ""
-        return f"{', '.join(names)} missing: apt-get install {' '.join(self.workload.packages)}"
+        return smoke.how_to_get(self.workload, names)
 
     def run(self, allocator: Allocator, number: int) -> Run:
         """One run in a new folder."""
@@ -281,7 +281,8 @@ class FromWorkload:
             session.use_preload("" if allocator.path is None else str(allocator.path))
             outcomes = session.serve() if workload.server else session.command()
         main = outcomes[0][1]
-        reasons = [failure(main, workload.status, workload.seconds), *session.failures]
+        expected = session.expected_status(main)
+        reasons = [failure(main, expected, workload.seconds), *session.failures]
         for name, outcome in outcomes[1:]:
             text = failure(outcome, 0, workload.seconds)
             if text:
