@@ -242,6 +242,11 @@ def test_another_sequence_is_another_measurement() -> None:
     assert row.reason == "did another sequence of operations"
 
 
+def test_the_time_of_a_block_says_what_is_in_it() -> None:
+    table = measured.detail_table(summarise(header(B), runs(B)), B)
+    assert table.rows[1][0] == "time a block (made, touched, freed)"
+
+
 def test_too_few_rounds_are_said() -> None:
     summary = summarise(header(A), runs(A, rounds=3))
     assert "3 rounds are too few for intervals; 5 are needed" in measured.remarks(summary)

@@ -137,6 +137,30 @@ def test_bad_flags(words: list[str], reason: str) -> None:
         compare.run(parse("compare", *words))
 
 
+@pytest.mark.parametrize("words", [["--on", "nope"], ["--peer", "x=/none"], ["--library", "/none"]])
+def test_an_allocator_that_is_not_there_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "find_peers", lambda: ([], []))
+    if "--library" not in words:
+        monkeypatch.setattr(registry, "own", lambda path: ALLOCATORS[1])
+        words = [*words, "--library", "/x"]
+    folder = tmp_path / "a" / "o"
+    with pytest.raises(UsageError):
+        compare.run(parse("compare", *words, "--report", str(folder), "--", "x"), [subject()])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.json", "memory.svg"])
+def test_a_report_that_is_there_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    words = ["compare", "--rounds", "1", "--report", str(tmp_path), "--", "x"]
+    with pytest.raises(UsageError, match=f"{name}: is there already; give another folder"):
+        compare.run(parse(*words), [subject()])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ToolMissingError, match="jinja2 is missing"):

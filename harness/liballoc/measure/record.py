@@ -41,7 +41,7 @@ METRICS = {
     for metric in (
         Metric("cpu_s", "CPU time", "seconds"),
         Metric("wall_s", "wall time", "seconds"),
-        Metric("alloc_ns", "time an allocation", "ns"),
+        Metric("alloc_ns", "time a block (made, touched, freed)", "ns"),
         Metric("op_ns", "time an operation", "ns"),
         Metric("p50_ns", "malloc p50", "ns"),
         Metric("p99_ns", "malloc p99", "ns"),
