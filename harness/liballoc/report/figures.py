@@ -353,5 +353,7 @@ def memory_over_time(summary: Summary) -> Plot | None:
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
     shared_legend(figure, grid)
-    caption = "Of the run of median time; all processes of the program together."
+    caption = (
+        "Of the run of median time; all processes of the program together, shared pages in shares."
+    )
     return Plot("memory", "Resident memory over time", caption, as_svg(figure))
