@@ -389,6 +389,9 @@ def test_profiles_are_those_that_allocbench_lists() -> None:
     assert [each.item.name for each in quick] == ["allocbench/mixed"]
     full = profiles(Path("/x"), listed, {}, 5, full=True)
     assert [each.item.name for each in full] == ["allocbench/mixed", "allocbench/ring"]
+    assert quick[0].argv[-1] == "--brief"
+    assert "--brief" not in full[0].argv
+    assert "5000000" in quick[0].argv
     words = " ".join(full[1].argv)
     assert "--allocator system --profile ring --seed 5" in words
     assert "--threads 2 --json" in words

@@ -17,9 +17,14 @@ from liballoc.workload.smoke import base_environment
 SECONDS_MAX = 300.0
 
 QUICK_PROFILES = ("small", "mixed", "large", "replace-30k", "producer-consumer", "phases")
-QUICK_OPS, FULL_OPS = 500_000, 2_000_000
-# Profiles whose blocks are so large that writing them is most of the time.
-SLOW_PROFILES, SLOW_PART = ("large", "phases", "shrink", "realloc", "calloc"), 5
+# About 100 ms of calls where one takes 15 to 40 ns.
+OPS = 5_000_000
+# Profiles whose blocks are so large that writing them is most of the time; or whose memory would
+# grow with the calls.
+SLOW_PROFILES = {
+    "large": 200_000, "phases": 300_000, "shrink": 400_000, "realloc": 400_000,
+    "calloc": 400_000, "replace-30k": 3_000_000, "replace-400k": 3_000_000,
+}  # fmt: skip
 
 CASES = (
     "pair 32", "pair 1000", "pair 100000", "batch 64 1000", "batch 64 100000", "replace 30000",
@@ -102,16 +107,18 @@ def parse_case(text: bytes) -> Parsed:
 def profiles(
     program: Path, listed: Mapping[str, Any], outer: Mapping[str, str], seed: int, *, full: bool
 ) -> list[Command]:
-    """An item a profile that `allocbench --list --json` tells of."""
+    """An item a profile that `allocbench --list --json` tells of; brief but in the full form."""
     found = []
     for entry in listed["profiles"]:
         name = str(entry["name"])
         if not full and name not in QUICK_PROFILES:
             continue
-        ops = (FULL_OPS if full else QUICK_OPS) // (SLOW_PART if name in SLOW_PROFILES else 1)
+        threads = int(entry.get("threads_min", 1))
+        # Threads wait for each other, and all their calls are timed.
+        ops = SLOW_PROFILES.get(name, OPS if threads == 1 else 2_000_000)
         argv = [
             str(program), "--allocator", "system", "--profile", name, "--seed", str(seed),
-            "--ops", str(ops), "--threads", str(entry.get("threads_min", 1)), "--json",
+            "--ops", str(ops), "--threads", str(threads), "--json", *([] if full else ["--brief"]),
         ]  # fmt: skip
         item = Item(f"allocbench/{name}", str(entry.get("about", "")), ALLOCBENCH, "alloc_ns")
         found.append(
