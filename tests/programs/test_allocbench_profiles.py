@@ -129,6 +129,8 @@ def test_a_brief_run_makes_the_same_calls(profile: str) -> None:
         assert brief[name] == whole[name]
     assert brief["fragmentation_pct"] is brief["memory"]["requested_peak"] is None
     assert brief["memory"]["resident_peak"] > 0
+    left_out = ["idle"] if profile == "phases" else []
+    assert [each["name"] for each in brief["phases"] or () if each["resident"] is None] == left_out
     calls = [each["latency_ns"]["count"] + each["free_latency_ns"]["count"] for each in
              (brief, whole)]  # fmt: skip
     # Threads wait for each other's blocks; a mark is no call.

@@ -17,7 +17,7 @@ pub const usage =
     \\  --threads N       1 to 64 (default 1; 2 where a profile's threads hand blocks over)
     \\  --details         more lines: percentiles, counters, memory, how it was timed
     \\  --histogram       the distribution of latencies
-    \\  --brief           contents are not checked (so no fragmentation), and of one thread only the
+    \\  --brief           no pauses; contents are not checked (so no fragmentation); of one thread only the
     \\                    first 200,000 calls are timed one by one; the rates are of all
     \\  --json            one JSON object instead of text
     \\  --list            the profiles and allocators

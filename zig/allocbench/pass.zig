@@ -135,6 +135,7 @@ fn execute(
     const counters: counters_file.Counters = .open();
     watch.mark_names = plan.sequence.mark_names;
     watch.counters = &counters;
+    watch.pauses = plan.timed_max > timed_when_brief;
     watch.baseline = memory.resident() orelse 0;
     const team: Team = .{
         .lanes = lanes,
