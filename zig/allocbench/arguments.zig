@@ -17,8 +17,8 @@ pub const usage =
     \\  --threads N       1 to 64 (default 1; 2 where a profile's threads hand blocks over)
     \\  --details         more lines: percentiles, counters, memory, how it was timed
     \\  --histogram       the distribution of latencies
-    \\  --brief           no pauses; contents are not checked (so no fragmentation); of one thread only the
-    \\                    first 200,000 calls are timed one by one; the rates are of all
+    \\  --brief           no pauses; contents are not checked (so no fragmentation); of one thread
+    \\                    only the first 200,000 calls are timed one by one; the rates are of all
     \\  --json            one JSON object instead of text
     \\  --list            the profiles and allocators
     \\  --ladder          what each rung of the ladder of allocators shows; with --trace also there
