@@ -107,13 +107,37 @@ def test_shrink_shows_resident_memory_at_each_phase() -> None:
     assert found["memory"]["requested_peak"] >= 384 << 20
     assert resident["grown"] >= 384 << 20
     assert resident["freed"] <= resident["grown"]
+    requested = [phase["requested"] for phase in found["phases"]]
+    assert requested[0] == found["memory"]["requested_peak"]
+    assert requested[1] == requested[2]
+    assert 0.14 < requested[1] / requested[0] < 0.16
     assert resident["idle"] >= 384 * 0.15 * (1 << 20)
 
 
 def test_a_sequence_that_ends_before_a_phase_says_so() -> None:
     words = ("--profile", "shrink", "--ops", "100")
-    assert [phase["resident"] for phase in figures(*words)["phases"]] == [None] * 4
+    for phase in figures(*words)["phases"]:
+        assert (phase["requested"], phase["resident"]) == (None, None)
     assert run(*words).stdout.endswith("\nresident when small: not available\n")
+
+
+@pytest.mark.parametrize("profile", ["mixed", "replace-30k", "producer-consumer", "phases"])
+def test_a_brief_run_makes_the_same_calls(profile: str) -> None:
+    words = ("--profile", profile, "--ops", "300000")
+    brief, whole = figures(*words, "--brief"), figures(*words)
+    for name in ("digest", "calls", "threads"):
+        assert brief[name] == whole[name]
+    assert brief["fragmentation_pct"] is brief["memory"]["requested_peak"] is None
+    assert brief["memory"]["resident_peak"] > 0
+    left_out = ["idle"] if profile == "phases" else []
+    assert [each["name"] for each in brief["phases"] or () if each["resident"] is None] == left_out
+    calls = [each["latency_ns"]["count"] + each["free_latency_ns"]["count"] for each in
+             (brief, whole)]  # fmt: skip
+    # Threads wait for each other's blocks; a mark is no call.
+    timed = 300_000 if profile == "producer-consumer" else 200_000
+    assert timed - 5 <= calls[0] <= timed
+    assert calls[1] == 300_000
+    assert "most requested: not available" in run(*words, "--brief", "--details").stdout
 
 
 def test_a_recording_is_replayed(tmp_path: Path) -> None:

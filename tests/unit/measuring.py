@@ -21,6 +21,7 @@ MACHINE = {
     "system": "Debian", "huge_pages": "always", "governor": "", "page_size": 4096,
 }  # fmt: skip
 # Costs of each allocator in made-up results: time, memory.
+PHASES = [("grown", 4e6, 5e6), ("freed", 1e6, 4e6), ("empty", 0.0, 3e6)]
 FACTORS = {"glibc": (1.0, 1.0), "liballoc": (0.5, 1.2), "peer": (1.0, 2.0)}
 
 
@@ -81,9 +82,10 @@ def runs(*items: Item, rounds: int = 8, noise: float = 0.01, seed: int = 1) -> l
                     "peak_bytes": memory * (1 << 26), "minor_faults": 100.0, "p50_ns": 10 * factor,
                 }  # fmt: skip
                 latencies = {"50": 10.0, "99": 50.0, "99.9": 900 * factor}
+                phases = PHASES if each.time == "alloc_ns" else []
                 series = NoWatch(0).stop()
                 found.append(
                     Run(each.name, name, number, OK, values=values, series=series,
-                        latencies=latencies, digest="d")
+                        latencies=latencies, digest="d", phases=phases)
                 )  # fmt: skip
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -220,6 +221,12 @@ def test_what_a_program_prints_is_parsed_or_the_run_fails() -> None:
     assert (bad.state, bad.reason) == (FAILED, "printed nonsense")
 
 
+def test_of_a_program_that_is_mostly_harness_only_what_it_says_itself_is_kept() -> None:
+    said = Parsed({"alloc_ns": 2.0, "peak_bytes": 9.0}, for_process=True)
+    run = command(ended, parse=lambda text: said).run(OWN, 1)
+    assert (run.state, run.values, list(run.series)) == (OK, said.values, [])
+
+
 SERVER = Workload(
     name="s", why="w", argv=("server",), seconds=60, packages=("p",), processes=("server",),
     kind="server", environment={"A": "{dir}"}, setup=(("prepare",),),
@@ -264,7 +271,23 @@ def test_a_load_or_a_preparation_that_fails_fails_the_run() -> None:
         assert words in run.reason
 
 
+@pytest.mark.parametrize(("status", "state"), [(-15, OK), (-11, FAILED)])
+def test_a_server_may_end_by_the_signal_that_stopped_it(status: int, state: str) -> None:
+    def executor(folder: Path):  # type: ignore[no-untyped-def]
+        made = make_executor(
+            lambda step: ended(step, status=status if step.measured else 0, stdout=b"yes")
+        )(folder)
+        made.alive_polls = 1
+        return made
+
+    server = Server(("ready",), "yes", (("load",),), stop_signal="SIGTERM")
+    workload = dataclasses.replace(SERVER, server=server)
+    assert FromWorkload(item("s"), workload, {}, None, executor, NoWatch).run(OWN, 1).state == state
+
+
 def test_missing_programs_are_named() -> None:
     subject = FromWorkload(item("s"), SERVER, {"PATH": "/nowhere"})
     assert subject.missing() == "prepare, server, ready, load, stop missing: apt-get install p"
+    own = FromWorkload(item("s"), dataclasses.replace(SERVER, packages=()), {"PATH": "/nowhere"})
+    assert own.missing() == "prepare, server, ready, load, stop missing"
     assert "prog: no such program" in command(ended).missing()

@@ -258,6 +258,11 @@ def test_a_file_name_that_is_no_workload_name_is_refused(tmp_path: Path, stem: s
     assert str(caught.value).isprintable()
 
 
+def test_a_program_of_ones_own_is_in_no_package(tmp_path: Path) -> None:
+    (workload,) = load_file(write(tmp_path, GOOD.replace('["pkg"]', "[]")))
+    assert workload.packages == ()
+
+
 @pytest.mark.parametrize("status", [0, 255, -9, -64])
 def test_every_possible_status_is_accepted(tmp_path: Path, status: int) -> None:
     (workload,) = load_file(write(tmp_path, with_line(f"status = {status}")))

@@ -21,7 +21,7 @@ from liballoc.measure.summary import PEAK, TIME, WALL, Summary, summarise
 from liballoc.report import figures, measured, page
 from liballoc.results.runs import ResultsFile, read
 from liballoc.units import format_duration
-from tests.unit.measuring import header, item, runs
+from tests.unit.measuring import PHASES, header, item, runs
 
 A, B = item("a"), item("allocbench/b", "alloc_ns")
 
@@ -36,7 +36,8 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 def test_a_run_comes_back_from_its_line(
     text: str, values: dict[str, float], series: list[tuple[float, int]], number: int
 ) -> None:
-    run = Run(text, "x", number, OK, text, text, values, series, values, text)
+    phases = [(text, at, float(size)) for at, size in series]
+    run = Run(text, "x", number, OK, text, text, values, series, values, phases, text)
     assert read_run(json.loads(json.dumps(as_entry(run)))) == run
 
 
@@ -93,7 +94,7 @@ LINE = json.dumps(as_entry(Run("x", "glibc", 1, "ok", values={"cpu_s": 0.5}))) +
         (HEAD.replace('"seed": 1', '"seed": "1"'), "its header lacks"),
         ("hello\n", "is no results file"),
         ('{"kind": "header"}\n', "is no results file"),
-        (HEAD.replace('"format": 1', '"format": 2'), "is of version 2, this reads version 1"),
+        (HEAD.replace('"format": 2', '"format": 1'), "is of version 1, this reads version 2"),
         (HEAD.replace('"seed"', '"sead"'), "its header lacks"),
         (HEAD.replace('"items"', '"itens"'), "its header lacks"),
     ],
@@ -214,6 +215,24 @@ def test_an_item_that_has_a_figure_now_and_then_is_left_out_of_its_mean() -> Non
     assert row[-1] == "2/2/2/1 of 2"
 
 
+def test_what_allocbench_does_not_measure_is_in_no_table_and_no_mean() -> None:
+    bench = dataclasses.replace(B, group="allocbench")
+    made = [
+        dataclasses.replace(run, values={
+            key: value for key, value in [*run.values.items(), ("steady_bytes", 5e6)]
+            if run.item == "a" or key not in {"wall_s", "steady_bytes"}
+        }) for run in runs(A, bench)
+    ]  # fmt: skip
+    summary = summarise(header(A, bench), made)
+    for metric, items in ((TIME, 2), (PEAK, 2), (WALL, 1), ("steady_bytes", 1)):
+        mean = summary.mean("peer", metric)
+        assert mean is not None
+        assert mean.items == items
+        assert len(measured.overview(summary, metric).rows) == items
+    assert measured.OF_ALLOCBENCH in measured.remarks(summary)
+    assert measured.OF_ALLOCBENCH not in measured.remarks(summarise(header(A), runs(A)))
+
+
 def test_another_sequence_is_another_measurement() -> None:
     made = [
         dataclasses.replace(run, digest="e") if run.allocator == "peer" else run for run in runs(A)
@@ -221,6 +240,11 @@ def test_another_sequence_is_another_measurement() -> None:
     row = summarise(header(A), made).row("a", "peer")
     assert row is not None
     assert row.reason == "did another sequence of operations"
+
+
+def test_the_time_of_a_block_says_what_is_in_it() -> None:
+    table = measured.detail_table(summarise(header(B), runs(B)), B)
+    assert table.rows[1][0] == "time a block (made, touched, freed)"
 
 
 def test_too_few_rounds_are_said() -> None:
@@ -236,14 +260,14 @@ def test_the_report_is_whole(items: tuple[object, ...]) -> None:
     made = [*runs(*items), Run("c", "", 0, SKIPPED, "x missing")]  # type: ignore[arg-type]
     summary = summarise(header(*items, item("c")), made)  # type: ignore[arg-type]
     plots = figures.draw(summary)
-    assert [plot.name for plot in plots] == [
-        "time-memory", "bars-time", "bars-peak", "latency", "memory",
-    ]  # fmt: skip
+    phases = ["fragmentation"] if B in items else []
+    names = ["time-memory", "bars-time", "bars-peak", "latency", *phases, "memory"]
+    assert [plot.name for plot in plots] == names
     for plot in plots:
         assert ET.fromstring(plot.svg).tag.endswith("svg")
     assert [plot.svg for plot in figures.draw(summary)] == [plot.svg for plot in plots]
     text = page.as_page(summary, "A <title>", plots)
-    assert text.count("data:image/svg+xml;base64,") == 5
+    assert text.count("data:image/svg+xml;base64,") == len(names)
     assert "A &lt;title&gt;" in text
     # Nothing is fetched from elsewhere.
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
@@ -293,7 +317,8 @@ def test_values_as_they_are_read() -> None:
 ALLOCBENCH = {
     "profile": "mixed", "seed": 1337, "ops": 200000, "alloc_per_sec": 20_000_000,
     "free_per_sec": 18_410_000, "latency_ns": {"p50": 62, "p99": 410, "max": 9, "p999": None},
-    "fragmentation_pct": 9.8,
+    "fragmentation_pct": 9.8, "counters": {"instructions": 7},
+    "memory": {"resident_peak": 4096, "minor_faults": 3}, "phases": None,
 }  # fmt: skip
 
 
@@ -301,12 +326,47 @@ def test_allocbench_is_read() -> None:
     found = parse_allocbench(json.dumps(ALLOCBENCH).encode())
     assert found.values == {
         "alloc_ns": 50.0, "p50_ns": 62.0, "p99_ns": 410.0, "fragmentation_pct": 9.8,
+        "instructions": 7.0, "peak_bytes": 4096.0, "minor_faults": 3.0,
     }  # fmt: skip
     assert found.latencies == {"50": 62.0, "99": 410.0}
     more = {**ALLOCBENCH, "digest": "d", "fragmentation_pct": None, "alloc_per_sec": None,
-            "latency_ns": {"p99.9": 1, "p9999": 2}}  # fmt: skip
+            "counters": {"instructions": None}, "latency_ns": {"p99.9": 1, "p9999": 2},
+            "memory": {"resident_peak": None, "minor_faults": 3}, "phases": None}  # fmt: skip
     found = parse_allocbench(json.dumps(more).encode())
-    assert (found.digest, found.values) == ("d", {"p99.9_ns": 1.0, "p99.99_ns": 2.0})
+    assert found.for_process
+    assert list(found.phases) == []
+    assert (found.digest, found.values) == (
+        "d", {"p99.9_ns": 1.0, "p99.99_ns": 2.0, "minor_faults": 3.0},
+    )  # fmt: skip
+
+
+def test_phases_that_were_reached_are_read() -> None:
+    reached = {"name": "grown", "requested": 0, "resident": 7}
+    phases = [reached, {"name": "freed", "requested": None, "resident": None}]
+    found = parse_allocbench(json.dumps({**ALLOCBENCH, "phases": phases}).encode())
+    assert list(found.phases) == [("grown", 0.0, 7.0)]
+
+
+def test_fragmentation_is_drawn_over_phases() -> None:
+    made = [
+        dataclasses.replace(run, phases=[
+            (name, asked, held * (1 + run.round)) for name, asked, held in run.phases
+        ]) for run in runs(B, rounds=5)
+    ]  # fmt: skip
+    row = summarise(header(B), made).row(B.name, "peer")
+    assert row is not None
+    # The probe counts for nothing: the median of rounds 1 to 5 is that of round 3.
+    assert list(row.phases) == [(name, asked, 4 * held) for name, asked, held in PHASES]
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    for axes, is_ratio in ((left, False), (right, True)):
+        figures.phase_panel(axes, summarise(header(B), made), B.name, is_ratio=is_ratio)
+    assert left.get_legend_handles_labels()[1] == ["glibc", "liballoc", "peer", "requested"]
+    markers = [list(map(float, line.get_ydata())) for line in right.lines[:3]]
+    assert all(marker[:2] == [5.0, 16.0] and marker[2] != marker[2] for marker in markers)
+    assert [text.get_text() for text in right.texts] == ["nothing\nlives"]
+    assert right.get_ylabel() == "resident / requested"
+    assert figures.fragmentation(summarise(header(A), runs(A))) is None
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b'{"alloc_per_sec": 1}',
@@ -329,6 +389,9 @@ def test_profiles_are_those_that_allocbench_lists() -> None:
     assert [each.item.name for each in quick] == ["allocbench/mixed"]
     full = profiles(Path("/x"), listed, {}, 5, full=True)
     assert [each.item.name for each in full] == ["allocbench/mixed", "allocbench/ring"]
+    assert quick[0].argv[-1] == "--brief"
+    assert "--brief" not in full[0].argv
+    assert "5000000" in quick[0].argv
     words = " ".join(full[1].argv)
     assert "--allocator system --profile ring --seed 5" in words
     assert "--threads 2 --json" in words

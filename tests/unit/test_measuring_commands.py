@@ -14,7 +14,8 @@ from liballoc import cli
 from liballoc.allocators import registry
 from liballoc.commands import bench, compare, measuring
 from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
-from liballoc.measure.memory import LOOKS_MAX, Sampler, resident, steady, thin, tree
+from liballoc.measure.memory import LOOKS_MAX, Sampler, held, resident, steady, thin, tree
+from liballoc.measure.process import PAGE_SIZE
 from liballoc.measure.record import Item
 from liballoc.measure.subject import Command
 from liballoc.report import ladder
@@ -135,6 +136,30 @@ def test_an_interrupt_reports_what_there_is(
 def test_bad_flags(words: list[str], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         compare.run(parse("compare", *words))
+
+
+@pytest.mark.parametrize("words", [["--on", "nope"], ["--peer", "x=/none"], ["--library", "/none"]])
+def test_an_allocator_that_is_not_there_leaves_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "find_peers", lambda: ([], []))
+    if "--library" not in words:
+        monkeypatch.setattr(registry, "own", lambda path: ALLOCATORS[1])
+        words = [*words, "--library", "/x"]
+    folder = tmp_path / "a" / "o"
+    with pytest.raises(UsageError):
+        compare.run(parse("compare", *words, "--report", str(folder), "--", "x"), [subject()])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.json", "memory.svg"])
+def test_a_report_that_is_there_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    words = ["compare", "--rounds", "1", "--report", str(tmp_path), "--", "x"]
+    with pytest.raises(UsageError, match=f"{name}: is there already; give another folder"):
+        compare.run(parse(*words), [subject()])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +328,46 @@ def test_the_sampler_sees_a_tree_and_ends(tmp_path: Path) -> None:
     running.wait(0)
     watch.stop()
     assert list(tree(1 << 30)) == []
+
+
+def fake_process(proc: Path, pid: int, rollup: str | None) -> None:
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / "statm").write_text("100 25 1\n")
+    (folder / "cmdline").write_text("server\0")
+    if rollup is not None:
+        (folder / "smaps_rollup").write_text(rollup)
+
+
+def test_pages_that_several_processes_share_count_once(tmp_path: Path) -> None:
+    rollup = "0-1 ---p [rollup]\nRss: 100 kB\nPss: 60 kB\nPss_Anon: 1 kB\n"
+    for pid, text in ((1, rollup), (2, rollup), (3, None)):
+        fake_process(tmp_path, pid, text)
+    rss = 25 * PAGE_SIZE
+    assert held([1], tmp_path) == rss
+    assert held([1, 2], tmp_path) == 2 * 60 << 10
+    # One that may not be read counts as a whole, one that is gone not at all.
+    assert held([1, 3], tmp_path) == (60 << 10) + rss
+    assert held([1, 4], tmp_path) == 60 << 10
+    assert held([], tmp_path) == 0
+
+
+def test_a_fork_does_not_double_what_it_has_not_copied(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    code = (
+        "import os, time; x = b'x' * (64 << 20); pid = os.fork()\n"
+        f"if not pid: open({str(ready)!r}, 'w').close(); time.sleep(1000)\n"
+        "os.wait()"
+    )
+    step = Step([sys.executable, "-I", "-S", "-c", code], {"PATH": os.defpath}, tmp_path)
+    running = SupervisedExecutor(tmp_path / "steps").start(step)
+    ready.read_text()
+    pids = list(tree(running.supervisor))
+    assert len(pids) == 2
+    assert sum(resident(pid) for pid in pids) > 128 << 20
+    assert 64 << 20 < held(pids) < 100 << 20
+    running.wait(0)
 
 
 def test_series_are_thinned_and_steady_states_found() -> None:

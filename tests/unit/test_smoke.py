@@ -267,6 +267,22 @@ def test_a_server_can_be_stopped_by_a_signal() -> None:
     assert without.runs[0].signals == [15]
 
 
+@pytest.mark.parametrize(("status", "state"), [(-15, "ok"), (0, "ok"), (-9, "FAIL"), (3, "FAIL")])
+def test_a_server_may_end_by_the_signal_that_stopped_it(status: int, state: str) -> None:
+    def behaviour(step: Step) -> Outcome:
+        if step.argv[1] == "ready":
+            return outcome("PONG")
+        write_stats(step, SH)
+        return outcome(status=status if step.argv[1] == "-c" else 0)
+
+    assert SERVER.server is not None
+    by_signal = dataclasses.replace(SERVER.server, stop=(), stop_signal="SIGTERM")
+    workload = dataclasses.replace(SERVER, server=by_signal)
+    assert judge(behaviour, workload, alive_polls=9)[0].state == state
+    # One that a command stops has no such end.
+    assert judge(behaviour, SERVER, alive_polls=9)[0].state == ("FAIL" if status else "ok")
+
+
 def test_a_server_that_ends_too_early_fails() -> None:
     result, _ = judge(server_behaviour, SERVER)
     assert "with the library: the server was not ready" in result.reasons

@@ -17,6 +17,8 @@ pub const usage =
     \\  --threads N       1 to 64 (default 1; 2 where a profile's threads hand blocks over)
     \\  --details         more lines: percentiles, counters, memory, how it was timed
     \\  --histogram       the distribution of latencies
+    \\  --brief           no pauses; contents are not checked (so no fragmentation); of one thread
+    \\                    only the first 200,000 calls are timed one by one; the rates are of all
     \\  --json            one JSON object instead of text
     \\  --list            the profiles and allocators
     \\  --ladder          what each rung of the ladder of allocators shows; with --trace also there
@@ -39,6 +41,7 @@ pub const Arguments = struct {
     threads: u32 = 1,
     threads_given: bool = false,
     details: bool = false,
+    brief: bool = false,
     histogram: bool = false,
     json: bool = false,
     list: bool = false,
@@ -73,6 +76,7 @@ const Flag = enum {
     threads,
     details,
     histogram,
+    brief,
     json,
     list,
     ladder,
@@ -82,7 +86,7 @@ const Flag = enum {
     fn takesValue(flag: Flag) bool {
         return switch (flag) {
             .profile, .trace, .seed, .ops, .allocator, .threads => true,
-            .details, .histogram, .json, .list, .ladder, .@"fake-heap", .help => false,
+            .details, .histogram, .brief, .json, .list, .ladder, .@"fake-heap", .help => false,
         };
     }
 };
@@ -140,6 +144,7 @@ fn set(arguments: *Arguments, flag: Flag, value: [:0]const u8, problem: *Problem
         },
         .details => arguments.details = true,
         .histogram => arguments.histogram = true,
+        .brief => arguments.brief = true,
         .json => arguments.json = true,
         .list => arguments.list = true,
         .ladder => arguments.ladder = true,

@@ -87,12 +87,13 @@ fn timer(json: *Stringify, result: *const Result) Error!void {
 }
 
 fn memory(json: *Stringify, result: *const Result) Error!void {
-    const findings = &result.contents.findings;
+    const contents = result.contents;
+    const held = if (contents) |known| known.findings.held else null;
     try json.objectField("memory");
     try json.beginObject();
-    try field(json, "requested_peak", findings.requested);
-    try field(json, "held_at_peak", if (findings.held) |held| held.bytes else null);
-    try field(json, "metadata_at_peak", if (findings.held) |held| held.metadata else null);
+    try field(json, "requested_peak", if (contents) |known| known.findings.requested else null);
+    try field(json, "held_at_peak", if (held) |known| known.bytes else null);
+    try field(json, "metadata_at_peak", if (held) |known| known.metadata else null);
     try field(json, "resident_peak", result.rates.resident_peak);
     try field(json, "minor_faults", result.rates.minor_faults);
     try json.endObject();
@@ -106,6 +107,7 @@ fn phases(json: *Stringify, result: *const Result) Error!void {
     for (result.sequence.mark_names, 0..) |name, index| {
         try json.beginObject();
         try field(json, "name", name);
+        try field(json, "requested", result.sequence.requested_at[index]);
         try field(json, "resident", result.rates.findings.resident[index]);
         try json.endObject();
     }

@@ -85,13 +85,17 @@ fn measure(arguments: *const Arguments, out: *std.Io.Writer) u8 {
         .choice = arguments.choice,
         .heap_kind = if (arguments.fake_heap) .fake else .sbrk,
         .timer = .calibrate(),
+        .timed_max = if (arguments.brief) pass.timed_when_brief else std.math.maxInt(usize),
         .stamped = made.streams.len > 1 and made.size_smallest >= stamp_size,
     };
     const result: Result = .{
         .arguments = arguments,
         .sequence = &made,
         .timer = plan.timer,
-        .contents = pass.run(&plan, .contents) orelse return status_failed,
+        .contents = if (arguments.brief)
+            null
+        else
+            pass.run(&plan, .contents) orelse return status_failed,
         .rates = pass.run(&plan, .rates) orelse return status_failed,
         .latencies = pass.run(&plan, .latencies) orelse return status_failed,
     };

@@ -26,11 +26,15 @@ pub const Kind = enum {
     latencies,
 };
 
+pub const timed_when_brief = 200_000;
+
 pub const Plan = struct {
     sequence: *const sequence.Sequence,
     choice: *const allocators.Choice,
     heap_kind: allocators.HeapKind,
     timer: clock.Timer,
+    /// How many calls of a single stream are timed one by one.
+    timed_max: usize,
     /// Whether blocks are stamped in the measured passes: with threads, and where all have room.
     stamped: bool,
 };
@@ -131,8 +135,14 @@ fn execute(
     const counters: counters_file.Counters = .open();
     watch.mark_names = plan.sequence.mark_names;
     watch.counters = &counters;
+    watch.pauses = plan.timed_max > timed_when_brief;
     watch.baseline = memory.resident() orelse 0;
-    const team: Team = .{ .lanes = lanes, .counters = &counters, .watch = &watch };
+    const team: Team = .{
+        .lanes = lanes,
+        .counters = &counters,
+        .watch = &watch,
+        .length_max = if (mode.timing == null) std.math.maxInt(usize) else plan.timed_max,
+    };
     outcome.elapsed_ns = if (count == 1 and !streams[0].has_successors)
         alone(mode, team)
     else
@@ -164,6 +174,8 @@ const Team = struct {
     lanes: []Lane,
     counters: *const counters_file.Counters,
     watch: *Watch,
+    /// Of what is measured, where nobody waits for what comes after it.
+    length_max: usize,
 };
 
 /// What prepares is neither timed nor counted.
@@ -178,7 +190,8 @@ fn alone(comptime mode: Mode, team: Team) u64 {
     const faults = minorFaults();
     team.counters.start();
     const began = clock.nanoseconds();
-    _ = lane.run(mode, lane.stream.ops.len);
+    const stream = lane.stream;
+    _ = lane.run(mode, @min(stream.ops.len, stream.setup_length +| team.length_max));
     const ended = clock.nanoseconds();
     team.counters.stop();
     team.watch.faults = minorFaults() - faults;

@@ -20,8 +20,8 @@ pub const Result = struct {
     arguments: *const Arguments,
     sequence: *const Sequence,
     timer: Timer,
-    /// Nothing timed in it; bytes held.
-    contents: *const Outcome,
+    /// Nothing timed in it; bytes held. Null: left out.
+    contents: ?*const Outcome,
     rates: *const Outcome,
     latencies: *const Outcome,
 
@@ -65,9 +65,10 @@ pub const Result = struct {
 
     /// 100 (1 - requested / held) at the peak of what is live.
     pub fn fragmentation(result: *const Result) ?f64 {
-        const held = result.contents.findings.held orelse return null;
+        const contents = result.contents orelse return null;
+        const held = contents.findings.held orelse return null;
         if (held.bytes == 0) return null;
-        const requested: f64 = @floatFromInt(result.contents.findings.requested);
+        const requested: f64 = @floatFromInt(contents.findings.requested);
         return 100 * (1 - requested / @as(f64, @floatFromInt(held.bytes)));
     }
 };

@@ -14,6 +14,7 @@ pub const size_max = (1 << 30) - 1;
 pub const ops_max = 1 << 28;
 /// Blocks on the way from one thread to another.
 pub const channel_length_max = 1024;
+pub const marks_max = 8;
 
 pub const Kind = enum(u4) {
     malloc,
@@ -98,6 +99,8 @@ pub const Sequence = struct {
     peak: Peak,
     digest: u64,
     mark_names: []const []const u8,
+    /// Requested live bytes at the marks; null: not reached, or several streams.
+    requested_at: [marks_max]?u64,
 };
 
 pub const Error = error{
@@ -129,6 +132,7 @@ pub const Builder = struct {
         has_successors: bool = false,
         requested: u64 = 0,
         peak: Peak = .{},
+        requested_at: [marks_max]?u64 = @splat(null),
     };
 
     const gpa = std.heap.page_allocator;
@@ -204,6 +208,8 @@ pub const Builder = struct {
 
     pub fn mark(builder: *Builder, index: usize, number: u6) Error!void {
         try builder.append(index, .{ .kind = .mark, .extra = number });
+        const lane = &builder.lanes[index];
+        lane.requested_at[number] = lane.requested;
     }
 
     pub fn nextThread(builder: *Builder, index: usize) Error!void {
@@ -295,6 +301,7 @@ pub const Builder = struct {
             .peak = builder.lanes[0].peak,
             .digest = hasher.final(),
             .mark_names = mark_names,
+            .requested_at = if (streams.len == 1) builder.lanes[0].requested_at else @splat(null),
         };
     }
 };
@@ -327,6 +334,18 @@ pub const LiveSet = struct {
         }
     }
 };
+
+test "sequence: what lives at each mark is known" {
+    var builder: Builder = try .init(1);
+    builder.measure(3);
+    const a = try builder.malloc(0, 100);
+    _ = try builder.malloc(0, 50);
+    try builder.mark(0, 0);
+    try builder.free(0, a);
+    try builder.mark(0, 1);
+    const sequence = try builder.finish(.first, &.{});
+    try std.testing.expectEqualSlices(?u64, &.{ 150, 50, null }, sequence.requested_at[0..3]);
+}
 
 test "sequence: the builder counts calls, keeps the peak and stops" {
     var builder: Builder = try .init(2);

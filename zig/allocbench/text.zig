@@ -112,13 +112,14 @@ fn details(out: *Writer, result: *const Result) Writer.Error!void {
     try out.print("page faults: {d}\n", .{result.rates.minor_faults});
     try out.writeAll("most resident: ");
     try bytes(out, result.rates.resident_peak);
-    const findings = &result.contents.findings;
+    const contents = result.contents;
     try out.writeAll("most requested: ");
-    try bytes(out, findings.requested);
+    try bytes(out, if (contents) |known| known.findings.requested else null);
+    const held = if (contents) |known| known.findings.held else null;
     try out.writeAll("held then: ");
-    try bytes(out, if (findings.held) |held| held.bytes else null);
+    try bytes(out, if (held) |known| known.bytes else null);
     try out.writeAll("metadata then: ");
-    try bytes(out, if (findings.held) |held| held.metadata else null);
+    try bytes(out, if (held) |known| known.metadata else null);
 }
 
 fn percentileLine(

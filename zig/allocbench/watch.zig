@@ -32,6 +32,8 @@ pub const Watch = struct {
     faults: u64 = 0,
     baseline: u64 = 0,
     mark_names: []const []const u8 = &.{},
+    /// Without, a mark after a pause is not reached.
+    pauses: bool = true,
     counters: ?*const Counters = null,
 
     pub const Kind = union(enum) {
@@ -46,9 +48,11 @@ pub const Watch = struct {
 
     pub fn mark(watch: *Watch, number: u6) void {
         if (watch.kind != .marks) return;
+        const is_idle = std.mem.eql(u8, watch.mark_names[number], idle);
+        if (is_idle and !watch.pauses) return;
         const began = clock.nanoseconds();
         if (watch.counters) |counters| counters.stop();
-        if (std.mem.eql(u8, watch.mark_names[number], idle)) clock.sleep(idle_ms);
+        if (is_idle) clock.sleep(idle_ms);
         if (memory.resident()) |bytes| {
             watch.findings.resident[number] = bytes -| watch.baseline;
         }

@@ -84,14 +84,17 @@ def check_flags(arguments: argparse.Namespace) -> None:
 
 
 def choose_folder(arguments: argparse.Namespace, default: Path) -> Path:
-    """Where results go; one that exists must be meant."""
+    """Where results go: none that holds a measurement or its report. It is made later."""
     folder: Path = arguments.report or default / time.strftime("%Y%m%d-%H%M%S")
     if arguments.resume or arguments.read:
         if not (folder / NAME).is_file():
             raise UsageError(f"{folder / NAME}: no such file")
+    elif (folder / NAME).exists():
+        raise UsageError(f"{folder / NAME}: is there already; --resume goes on with it")
     else:
-        make_folder(folder)
-        check_target(folder / f"{REPORT}.json")
+        for pattern in (f"{REPORT}.*", "*.svg"):
+            for path in sorted(folder.glob(pattern)):
+                raise UsageError(f"{path}: is there already; give another folder")
     return folder
 
 
@@ -157,6 +160,10 @@ def measure(
     allocators = find_allocators(arguments)
     header = header_of(arguments, command(arguments), seed, allocators, subjects)
     names = ", ".join(f"{each.name} {each.version}".strip() for each in allocators)
+    if not arguments.resume:
+        # Only now: what a flag names may not be there, and an empty folder would stay.
+        make_folder(folder)
+        check_target(folder / f"{REPORT}.json")
     with ResultsFile(path, header, resume=arguments.resume) as results:
         print(f"seed {seed}; {len(subjects)} items on {names}")
         print(f"results: {path}", flush=True)

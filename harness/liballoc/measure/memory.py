@@ -14,10 +14,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from liballoc.measure.process import PAGE_SIZE
+from liballoc.units import KIB
 from liballoc.workload.launch import SUPERVISOR
 
 INTERVAL_S = 0.004
 LOOKS_MAX = 240
+# The kernel walks all pages for a process's share, and holds up its calls meanwhile: so long as
+# one look took, so many times that long none is taken.
+REST_FACTOR = 19
 # A steady state takes some looks to tell.
 STEADY_LOOKS_MIN = 8
 
@@ -44,6 +48,22 @@ def resident(pid: int, proc: Path = Path("/proc")) -> int:
     except (OSError, IndexError):
         return 0
     return 0 if is_copy else size
+
+
+def share(pid: int, proc: Path = Path("/proc")) -> int:
+    """Its resident bytes, a page that n processes have counted as an n-th; else as `resident`."""
+    size = resident(pid, proc)
+    with contextlib.suppress(OSError):
+        for line in (proc / str(pid) / "smaps_rollup").read_text().splitlines():
+            if size and line.startswith("Pss:"):
+                return int(line.split()[1]) * KIB
+    return size
+
+
+def held(pids: Sequence[int], proc: Path = Path("/proc")) -> int:
+    """The bytes of all together: of several by shares, or what a fork has not copied is doubled."""
+    look = resident if len(pids) == 1 else share
+    return sum(look(pid, proc) for pid in pids)
 
 
 def thin(series: Series) -> Series:
@@ -79,10 +99,14 @@ class Sampler:
         return self._series
 
     def _watch(self) -> None:
-        while not self._end.wait(self._interval):
-            size = sum(resident(pid) for pid in tree(self._supervisor))
+        took = 0.0
+        while not self._end.wait(max(self._interval, REST_FACTOR * took)):
+            # Not the time on the clock: on a busy machine that is mostly waiting.
+            begun = time.thread_time()
+            size = held(list(tree(self._supervisor)))
+            took = time.thread_time() - begun
+            now = time.monotonic()
             if size:
-                now = time.monotonic()
                 # The supervisor's own start is not the program's.
                 self._start = self._start or now
                 self._series.append((round(now - self._start, 4), size))

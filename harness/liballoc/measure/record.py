@@ -1,7 +1,7 @@
 """What is kept of a measurement: the header that says what was measured, and one entry a run.
 
 The format's number changes whenever an old reader would misunderstand a new file. History: 1, the
-first.
+first; 2, allocbench's own figures in the place of its process's.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 WHAT = "liballoc measurements"
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+
+ALLOCBENCH = "allocbench"
+"""The group of allocbench's profiles, which measure themselves."""
 
 PROBE_ROUND = 0
 """The round whose runs verify and warm up; none of their figures counts as a time."""
@@ -38,7 +41,7 @@ METRICS = {
     for metric in (
         Metric("cpu_s", "CPU time", "seconds"),
         Metric("wall_s", "wall time", "seconds"),
-        Metric("alloc_ns", "time an allocation", "ns"),
+        Metric("alloc_ns", "time a block (made, touched, freed)", "ns"),
         Metric("op_ns", "time an operation", "ns"),
         Metric("p50_ns", "malloc p50", "ns"),
         Metric("p99_ns", "malloc p99", "ns"),
@@ -80,6 +83,8 @@ class Run:
     """Seconds since the start, and the resident bytes of all its processes."""
     latencies: Mapping[str, float] = field(default_factory=dict)
     """Percentiles of malloc in nanoseconds, by the percentile."""
+    phases: Sequence[tuple[str, float, float]] = ()
+    """Of a program that goes through some: name, bytes requested, bytes resident of its heap."""
     digest: str = ""
     """Of the sequence of operations, where the program tells."""
 
@@ -141,6 +146,10 @@ def read_run(entry: Mapping[str, Any]) -> Run:
     """The run that an entry says."""
     values = {key: value for key, value in entry.items() if key != "kind"}
     values["series"] = [(float(at), int(size)) for at, size in values.get("series", ())]
+    values["phases"] = [
+        (str(name), float(requested), float(held))
+        for name, requested, held in values.get("phases", ())
+    ]
     for name in ("values", "latencies"):
         found = values.get(name, {})
         values[name] = {str(key): float(value) for key, value in found.items()}

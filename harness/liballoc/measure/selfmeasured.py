@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from liballoc.errors import CheckFailedError
-from liballoc.measure.record import Item
+from liballoc.measure.record import ALLOCBENCH, Item
 from liballoc.measure.subject import Command, Parsed
 from liballoc.units import KIB
 from liballoc.workload.smoke import base_environment
@@ -17,9 +17,14 @@ from liballoc.workload.smoke import base_environment
 SECONDS_MAX = 300.0
 
 QUICK_PROFILES = ("small", "mixed", "large", "replace-30k", "producer-consumer", "phases")
-QUICK_OPS, FULL_OPS = 500_000, 2_000_000
-# Profiles whose blocks are so large that writing them is most of the time.
-SLOW_PROFILES, SLOW_PART = ("large", "phases", "shrink", "realloc", "calloc"), 5
+# About 100 ms of calls where one takes 15 to 40 ns.
+OPS = 5_000_000
+# Profiles whose blocks are so large that writing them is most of the time; or whose memory would
+# grow with the calls.
+SLOW_PROFILES = {
+    "large": 200_000, "phases": 300_000, "shrink": 400_000, "realloc": 400_000,
+    "calloc": 400_000, "replace-30k": 3_000_000, "replace-400k": 3_000_000,
+}  # fmt: skip
 
 CASES = (
     "pair 32", "pair 1000", "pair 100000", "batch 64 1000", "batch 64 100000", "replace 30000",
@@ -50,7 +55,11 @@ def percentile(name: str) -> str:
 
 
 def parse_allocbench(text: bytes) -> Parsed:
-    """The rates, latencies and fragmentation of `allocbench --json`."""
+    """What `allocbench --json` says of the heap.
+
+    Of its process nothing is kept: the lists of operations, and three forked passes that share
+    them, are most of its memory, its time and its faults.
+    """
     found = read_object(text)
     try:
         rate = float(found["alloc_per_sec"] or 0)
@@ -59,16 +68,26 @@ def parse_allocbench(text: bytes) -> Parsed:
             for name, value in found["latency_ns"].items()
             if value is not None and (label := percentile(name))
         }
-        fragmentation = found["fragmentation_pct"]
+        more = {
+            "fragmentation_pct": found["fragmentation_pct"],
+            "peak_bytes": found["memory"]["resident_peak"],
+            "minor_faults": found["memory"]["minor_faults"],
+            "instructions": found["counters"]["instructions"],
+        }
+        values = {name: float(value) for name, value in more.items() if value is not None}
+        phases = [
+            (str(phase["name"]), float(phase["requested"]), float(phase["resident"]))
+            for phase in found["phases"] or ()
+            if phase["requested"] is not None and phase["resident"] is not None
+        ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckFailedError(f"allocbench's JSON lacks something: {error!r}") from error
-    values: dict[str, float] = {f"p{label}_ns": value for label, value in latencies.items()}
-    values = {key: value for key, value in values.items() if key in KEPT}
+    for label, value in latencies.items():
+        if f"p{label}_ns" in KEPT:
+            values[f"p{label}_ns"] = value
     if rate > 0:
         values["alloc_ns"] = 1e9 / rate
-    if fragmentation is not None:
-        values["fragmentation_pct"] = float(fragmentation)
-    return Parsed(values, latencies, str(found.get("digest", "")))
+    return Parsed(values, latencies, str(found.get("digest", "")), phases, for_process=True)
 
 
 KEPT = ("p50_ns", "p99_ns", "p99.9_ns", "p99.99_ns")
@@ -88,18 +107,20 @@ def parse_case(text: bytes) -> Parsed:
 def profiles(
     program: Path, listed: Mapping[str, Any], outer: Mapping[str, str], seed: int, *, full: bool
 ) -> list[Command]:
-    """An item a profile that `allocbench --list --json` tells of."""
+    """An item a profile that `allocbench --list --json` tells of; brief but in the full form."""
     found = []
     for entry in listed["profiles"]:
         name = str(entry["name"])
         if not full and name not in QUICK_PROFILES:
             continue
-        ops = (FULL_OPS if full else QUICK_OPS) // (SLOW_PART if name in SLOW_PROFILES else 1)
+        threads = int(entry.get("threads_min", 1))
+        # Threads wait for each other, and all their calls are timed.
+        ops = SLOW_PROFILES.get(name, OPS if threads == 1 else 2_000_000)
         argv = [
             str(program), "--allocator", "system", "--profile", name, "--seed", str(seed),
-            "--ops", str(ops), "--threads", str(entry.get("threads_min", 1)), "--json",
+            "--ops", str(ops), "--threads", str(threads), "--json", *([] if full else ["--brief"]),
         ]  # fmt: skip
-        item = Item(f"allocbench/{name}", str(entry.get("about", "")), "allocbench", "alloc_ns")
+        item = Item(f"allocbench/{name}", str(entry.get("about", "")), ALLOCBENCH, "alloc_ns")
         found.append(
             Command(item, tuple(argv), Path("/"), base_environment(outer, Path("/tmp")),
                     SECONDS_MAX, parse=parse_allocbench)

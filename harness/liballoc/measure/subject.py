@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,9 @@ class Parsed:
     values: Mapping[str, float] = field(default_factory=dict)
     latencies: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    phases: Sequence[tuple[str, float, float]] = ()
+    for_process: bool = False
+    """These figures stand for those of the process, which is mostly the program's own harness."""
 
 
 class Watch(Protocol):
@@ -165,11 +168,14 @@ def result(  # noqa: PLR0917 (a run has so many sides)
     if reason:
         return Run(item.name, allocator.name, number, FAILED, reason)
     values = values_of(outcome, series)
-    if parsed is not None:
+    if parsed is not None and parsed.for_process:
+        values, series = dict(parsed.values), []
+    elif parsed is not None:
         values |= parsed.values
+    said = parsed or Parsed()
     return Run(
-        item.name, allocator.name, number, OK, "", note, values, series,
-        parsed.latencies if parsed else {}, parsed.digest if parsed else "",
+        item.name, allocator.name, number, OK, "", note, values, series, said.latencies,
+        said.phases, said.digest,
     )  # fmt: skip
 
 
@@ -242,7 +248,7 @@ class FromWorkload:
         names = smoke.missing_programs(self.workload, path)
         if not names:
             return ""
-        return f"{', '.join(names)} missing: apt-get install {' '.join(self.workload.packages)}"
+        return smoke.how_to_get(self.workload, names)
 
     def run(self, allocator: Allocator, number: int) -> Run:
         """One run in a new folder."""
@@ -275,7 +281,8 @@ class FromWorkload:
             session.use_preload("" if allocator.path is None else str(allocator.path))
             outcomes = session.serve() if workload.server else session.command()
         main = outcomes[0][1]
-        reasons = [failure(main, workload.status, workload.seconds), *session.failures]
+        expected = session.expected_status(main)
+        reasons = [failure(main, expected, workload.seconds), *session.failures]
         for name, outcome in outcomes[1:]:
             text = failure(outcome, 0, workload.seconds)
             if text:

@@ -52,6 +52,8 @@ class Row:
     """Memory over time in the run of median time."""
     latencies: Mapping[str, float] = field(default_factory=dict)
     """The median of each percentile."""
+    phases: Sequence[tuple[str, float, float]] = ()
+    """Name, bytes requested, the median of the bytes resident."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def make_row(item: Item, allocator: str, runs: Sequence[Run], baseline: Sequence
         cells[TIME] = cells[item.time]
     return Row(
         item.name, allocator, OK, "", note, len(good), cells,
-        typical(good, item.time).series, median_latencies(good),
+        typical(good, item.time).series, median_latencies(good), median_phases(good),
     )  # fmt: skip
 
 
@@ -198,6 +200,15 @@ def median_latencies(runs: Sequence[Run]) -> dict[str, float]:
         name: spread([run.latencies[name] for run in runs if name in run.latencies]).median
         for name in names
     }
+
+
+def median_phases(runs: Sequence[Run]) -> list[tuple[str, float, float]]:
+    """Of what is resident, over the runs; all have the same phases."""
+    held: dict[tuple[str, float], list[float]] = {}
+    for run in runs:
+        for name, requested, resident in run.phases:
+            held.setdefault((name, requested), []).append(resident)
+    return [(*phase, spread(found).median) for phase, found in held.items()]
 
 
 def make_means(
@@ -243,7 +254,7 @@ def judged(rows: Sequence[Row]) -> list[Row]:
             cells[index][metric] = Cell(old.spread, ratio, old.from_probe)
     return [
         Row(row.item, row.allocator, row.state, row.reason, row.note, row.runs, own, row.series,
-            row.latencies)
+            row.latencies, row.phases)
         for row, own in zip(rows, cells, strict=True)
     ]  # fmt: skip
 

@@ -82,7 +82,7 @@ def as_svg(figure: Figure) -> str:
 def draw(summary: Summary) -> list[Plot]:
     """Every plot that there are figures for."""
     plots = [against(summary), bars(summary, TIME), bars(summary, PEAK)]
-    plots += [latency_curves(summary), memory_over_time(summary)]
+    plots += [latency_curves(summary), fragmentation(summary), memory_over_time(summary)]
     return [plot for plot in plots if plot is not None]
 
 
@@ -267,6 +267,64 @@ def nearest(labels: dict[float, str], x: float) -> str:
     return labels[min(labels, key=lambda known: abs(known - x))]
 
 
+def fragmentation(summary: Summary) -> Plot | None:
+    """What is resident beside what is requested from phase to phase, two panels an item."""
+    items = [
+        item.name
+        for item in summary.items
+        if any(row.phases for row in summary.rows if row.item == item.name)
+    ]
+    if not items:
+        return None
+    figure, grid = panels(2 * len(items))
+    for number, item in enumerate(items):
+        for axes, is_ratio in zip(grid[2 * number : 2 * number + 2], (False, True), strict=True):
+            phase_panel(axes, summary, item, is_ratio=is_ratio)
+            axes.set_title(item, fontsize=10)
+    shared_legend(figure, grid)
+    caption = (
+        "Medians over the runs of what the heap's process grew by, at the end of each phase; grey "
+        "is what the program asked for and has not freed. Without any there is no ratio."
+    )
+    return Plot("fragmentation", "Fragmentation over time", caption, as_svg(figure))
+
+
+def phase_panel(axes: Any, summary: Summary, item: str, *, is_ratio: bool) -> None:
+    """Steps over the phases: MiB above those requested, or the ratio of both."""
+    rows = [(index, summary.row(item, name)) for index, name in enumerate(summary.allocators)]
+    drawn = [(index, row) for index, row in rows if row is not None and row.phases]
+    shown = drawn[0][1].phases
+    edges = [place - 0.5 for place in range(len(shown) + 1)]
+    for index, row in drawn:
+        look = style(index)
+        values = [
+            held / MIB if not is_ratio else held / asked if asked else math.nan
+            for _, asked, held in row.phases
+        ]
+        axes.stairs(values, edges[: len(values) + 1], baseline=None, color=look.colour,
+                    linestyle=look.dashes, linewidth=1.3)  # fmt: skip
+        # Beside each other, or the last one hides those that hold as much.
+        shift = (index + 1) / (len(rows) + 1) - 0.5
+        axes.plot([place + shift for place in range(len(values))], values, color=look.colour,
+                  marker=look.marker, linestyle="", label=row.allocator, markersize=6,
+                  markeredgecolor="black", markeredgewidth=0.4)  # fmt: skip
+    if is_ratio:
+        axes.axhline(1, color="#999999", linewidth=0.8)
+        for place, (_, asked, _) in enumerate(shown):
+            if not asked:
+                axes.text(place, 0.5, "nothing\nlives", ha="center", va="center", fontsize=7,
+                          transform=axes.get_xaxis_transform())  # fmt: skip
+    else:
+        axes.stairs([asked / MIB for _, asked, _ in shown], edges, fill=True, color="#DDDDDD",
+                    label="requested", zorder=0)  # fmt: skip
+    axes.set_xticks(range(len(shown)), [name for name, _, _ in shown])
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("phase, in the order of the run")
+    axes.set_ylabel("resident / requested" if is_ratio else "resident memory, MiB")
+    axes.grid(axis="y", alpha=0.3)
+
+
 def memory_over_time(summary: Summary) -> Plot | None:
     """Resident memory of all processes of the typical run, a panel an item."""
     longest: dict[str, float] = {}
@@ -295,5 +353,7 @@ def memory_over_time(summary: Summary) -> Plot | None:
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
     shared_legend(figure, grid)
-    caption = "Of the run of median time; all processes of the program together."
+    caption = (
+        "Of the run of median time; all processes of the program together, shared pages in shares."
+    )
     return Plot("memory", "Resident memory over time", caption, as_svg(figure))

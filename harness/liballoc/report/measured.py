@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import IO
 
 from liballoc.allocators.registry import BASELINE
-from liballoc.measure.record import FAILED, FORMAT, METRICS, Item
+from liballoc.measure.record import ALLOCBENCH, FAILED, FORMAT, METRICS, Item
 from liballoc.measure.statistics import PAIRS_MIN, Ratio
 from liballoc.measure.summary import MEAN_METRICS, PEAK, STEADY, TIME, WALL, Cell, Row, Summary
 from liballoc.report.table import print_table
@@ -17,6 +17,11 @@ SAME = "no significant difference"
 TITLES = {TIME: "time", WALL: "wall time", PEAK: "peak memory", STEADY: "steady memory"}
 # A word for less and one for more.
 WORDS = {TIME: ("faster", "slower"), WALL: ("faster", "slower"), "cpu_s": ("faster", "slower")}
+
+OF_ALLOCBENCH = (
+    "allocbench's items: peak memory is what the heap grew by; wall time and steady memory, which "
+    "are mostly its harness's, are not measured"
+)
 
 DETAILS = (
     "cpu_s", "wall_s", "alloc_ns", "op_ns", "p50_ns", "p99_ns", "p99.9_ns", "p99.99_ns",
@@ -95,9 +100,11 @@ def overview(summary: Summary, metric: str) -> Table:
     rows = []
     for item in summary.items:
         unit = METRICS[item.time if metric == TIME else metric].unit
+        found = [summary.row(item.name, name) for name in summary.allocators]
+        if not any(row and (row.state == FAILED or metric in row.cells) for row in found):
+            continue
         cells = []
-        for name in summary.allocators:
-            row = summary.row(item.name, name)
+        for row in found:
             cells.append("-" if row is None else overview_cell(row, metric, unit))
         rows.append([item.name, *cells])
     title = f"{TITLES[metric].capitalize()}: {BASELINE}'s median, then ratios to it (~: {SAME})"
@@ -163,6 +170,8 @@ def remarks(summary: Summary) -> list[str]:
         if row.note
     ]
     lines += [f"{item} was not run: {reason}" for item, reason in summary.skipped.items()]
+    if any(item.group == ALLOCBENCH for item in summary.items):
+        lines.append(OF_ALLOCBENCH)
     if summary.rounds < PAIRS_MIN:
         lines.append(f"{summary.rounds} rounds are too few for intervals; {PAIRS_MIN} are needed")
     return lines

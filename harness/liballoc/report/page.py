@@ -20,8 +20,9 @@ SILENT = (
     "One machine: another processor, kernel or C library may turn an order round.",
     "A ratio is of the whole program; how much of it allocates decides how much an allocator can "
     "gain.",
-    "Peak memory is that of the largest process; steady memory is the median of the sum over all "
-    "processes in the second half of a run, pages shared by several counted in each.",
+    "Peak memory is that of the largest process; steady memory is the median, in the second half "
+    "of a run, of the sum over all processes: a page that n of them have counts as an n-th in each "
+    "(PSS), where the kernel lets it be read.",
     "Every run is a fresh process: what a service gains or loses over weeks is not seen here.",
     "CPU time is of the program and its children; the start of the process is in it.",
 )

@@ -85,7 +85,7 @@ WORKLOAD_KEYS = (
     Key("why", "string", required=True),
     Key("kind", "string", choices=("command", "server")),
     Key("argv", "command", required=True),
-    Key("packages", "strings", required=True),
+    Key("packages", "strings", required=True, may_be_empty=True),
     Key("requirements", "requirements"),
     Key("long", "boolean"),
     Key("quick", "boolean"),

@@ -105,6 +105,12 @@ def make_work(base: Path, workload: Workload) -> Path:
     return work
 
 
+def how_to_get(workload: Workload, missing: Sequence[str]) -> str:
+    """Which programs are missing, and the packages that bring them; one's own are in none."""
+    words = f"{', '.join(missing)} missing"
+    return f"{words}: apt-get install {' '.join(workload.packages)}" if workload.packages else words
+
+
 class SmokeRun:
     """The two runs of one workload."""
 
@@ -130,8 +136,7 @@ class SmokeRun:
         path = base_environment(self._outer, Path("/"))["PATH"]
         missing = missing_programs(workload, path)
         if missing:
-            reason = f"{', '.join(missing)} missing: apt-get install {' '.join(workload.packages)}"
-            return Result(workload.name, SKIPPED, workload.why, [reason])
+            return Result(workload.name, SKIPPED, workload.why, [how_to_get(workload, missing)])
         if workload.requirements:
             if self._venvs is None:
                 raise UsageError(f"{workload.name}: has requirements, but there is no folder")
@@ -209,8 +214,9 @@ class SmokeRun:
             if outcome.timed_out:
                 failures.append(f"{name}: no end after {self.workload.seconds:g} s")
         main = outcomes[0][1]
-        if not main.timed_out and main.status != self.workload.status:
-            failures.append(f"exit status {main.status}, expected {self.workload.status}")
+        expected = session.expected_status(main)
+        if not main.timed_out and main.status != expected:
+            failures.append(f"exit status {main.status}, expected {expected}")
         behaviour = compare.Behaviour(
             tuple(outcomes), compare.digest_files(work, self.workload.outputs)
         )
@@ -241,6 +247,7 @@ class Session:
         self._others: Mapping[str, str] | None = None
         self._gate = gate
         self._deadline = deadline
+        self._stopped_by = 0
         self._words = {
             "{python}": python_program(),
             "{venv}": venv_python,
@@ -296,6 +303,12 @@ class Session:
             main = running.wait(patience)
         return [(Path(self._workload.argv[0]).name, main), *outcomes]
 
+    def expected_status(self, main: Outcome) -> int:
+        """How the program is to end: a server may also die by the signal that stopped it."""
+        if self._stopped_by and main.status == -self._stopped_by:
+            return main.status
+        return self._workload.status
+
     def _await_ready(self, server: Server, running: Running) -> bool:
         plain = dict(self._plain)
         while not running.ended():
@@ -312,7 +325,8 @@ class Session:
 
     def _stop(self, server: Server, running: Running) -> None:
         if server.stop_signal:
-            running.signal(signal.Signals[server.stop_signal])
+            self._stopped_by = signal.Signals[server.stop_signal]
+            running.signal(self._stopped_by)
         else:
             self._run(server.stop)
 
