@@ -123,7 +123,7 @@ pub fn mapPages(size: usize) ?usize {
         null,
         size,
         .{ .READ = true, .WRITE = true },
-        .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .NORESERVE = true },
+        .{ .TYPE = .PRIVATE, .ANONYMOUS = true },
         -1,
         0,
     ) catch return null;
