@@ -24,6 +24,7 @@ LONG = (
 )  # fmt: skip
 
 NOT_HERE_PROGRAMS = {
+    "kept.c": "limits of address space and resident memory, which are those of qemu there",
     "cxx_new.cpp": "zig's libc++ is static and has operators of its own; libstdc++ is not here",
     "cxx_replace.cpp": "as cxx_new.cpp",
     "lifetime.cpp": "as cxx_new.cpp",
