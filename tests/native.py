@@ -37,7 +37,7 @@ class Subject:
     name: str
     """`glibc`, `release`, `debug`: preloaded. `linked`, `static`, `static-pie`, `archive`: at link
     time."""
-    library: Path | None = None
+    file: Path | None = None
 
     @property
     def is_liballoc(self) -> bool:
@@ -146,12 +146,12 @@ class Native:
         assert outcome.status == 0, outcome.ending
 
     def _link_flags(self, subject: Subject | None) -> list[str]:
-        if subject is None or subject.library is None or subject.is_preloaded:
+        if subject is None or subject.file is None or subject.is_preloaded:
             return []
         if subject.name == "linked":
-            return [str(subject.library), f"-Wl,-rpath,{subject.library.parent}"]
+            return [str(subject.file), f"-Wl,-rpath,{subject.file.parent}"]
         static = [f"-{subject.name}"] if subject.name.startswith("static") else []
-        return [*static, str(subject.library)]
+        return [*static, str(subject.file)]
 
     def _compile(
         self, source: Path, flags: Sequence[str], link: Sequence[str], suffix: str
@@ -180,9 +180,9 @@ def clean_environment() -> dict[str, str]:
 
 def subject_environment(subject: Subject | None) -> dict[str, str]:
     """What preloads a subject, and what makes the program check that it came."""
-    if subject is None or subject.library is None or not subject.is_preloaded:
+    if subject is None or subject.file is None or not subject.is_preloaded:
         return {}
-    return {"LD_PRELOAD": str(subject.library), "ABI_PROVIDER": str(subject.library)}
+    return {"LD_PRELOAD": str(subject.file), "ABI_PROVIDER": str(subject.file)}
 
 
 def built(variable: str, name: str) -> Path:

@@ -105,6 +105,6 @@ def test_a_failed_check_fails(native: Native, glibc: Subject) -> None:
 def test_the_provider_is_checked(native: Native, release: Subject) -> None:
     # A preload that did not happen is a failure, not a silent run on glibc.
     program = native.build(SOURCES / "traffic.c")
-    outcome = native.run(program, "returns", env={"ABI_PROVIDER": str(release.library)})
+    outcome = native.run(program, "returns", env={"ABI_PROVIDER": str(release.file)})
     assert outcome.status == 1
     assert "malloc comes from" in outcome.stderr

@@ -128,8 +128,8 @@ def test_C58_an_image_with_nothing_but_libc(
     if os.geteuid() != 0:
         pytest.skip("only root can change its root folder")
     program = native.build(KERNEL)
-    assert preloaded.library is not None
-    for file in [program, preloaded.library, *loader_and_libraries(program)]:
+    assert preloaded.file is not None
+    for file in [program, preloaded.file, *loader_and_libraries(program)]:
         target = tmp_path / file.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)

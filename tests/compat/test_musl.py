@@ -71,7 +71,7 @@ def test_C57_dlopen_is_refused_cleanly(
 
 
 def test_C57_dlopen_of_what_was_preloaded(musl: Musl, preloaded: Subject) -> None:
-    path = preloaded.library
+    path = preloaded.file
     assert path is not None
     check(musl.run(musl.build(SOURCE), "by_dlopen", path, subject=preloaded))
 

@@ -93,7 +93,7 @@ def test_C40_malloc_info_has_glibcs_schema(
 def test_C40_python_reads_this_heap(release: Subject) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAP_INFO], capture_output=True, text=True, check=False, timeout=120,
-        env={**clean_environment(), "PYTHONMALLOC": "malloc", "LD_PRELOAD": str(release.library)},
+        env={**clean_environment(), "PYTHONMALLOC": "malloc", "LD_PRELOAD": str(release.file)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     grown, left = (json.loads(part + "]") for part in done.stdout.split("]")[:2])

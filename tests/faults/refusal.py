@@ -74,7 +74,7 @@ class Supervisor:
     """The launcher, for one library."""
 
     launcher: Path
-    library: Path
+    file: Path
 
     @classmethod
     def build(cls, native: Native, library: Path) -> Supervisor:
@@ -89,7 +89,7 @@ class Supervisor:
         with tempfile.TemporaryDirectory(dir=self.launcher.parent) as folder:
             report = Path(folder) / "report"
             options = [*refusal.options(), f"--report={report}"]
-            options += [f"--library={self.library}"] if preload else []
+            options += [f"--library={self.file}"] if preload else []
             env = {"ALLOC_CONF": conf} if conf else {}
             outcome = run_watched([self.launcher, *options, "--", *command], env=env, cwd=cwd)
             if outcome.status == SKIPPED:

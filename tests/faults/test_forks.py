@@ -34,7 +34,7 @@ def test_forks(native: Native, request: pytest.FixtureRequest, name: str, case: 
         **({"FORK_HANDLERS": "1"} if case == "C25_atfork" else {}),
     }
     words = " ".join(map(str, command))
-    note = f"repeat with: LD_PRELOAD={subject.library or ''} {words}"
+    note = f"repeat with: LD_PRELOAD={subject.file or ''} {words}"
     guard = max(240.0, forks * SECONDS_PER_FORK)
     outcome = run_watched(command, env=env, note=note, seconds=guard)
     assert outcome.status == 0, f"{note}\n{outcome.ending}"

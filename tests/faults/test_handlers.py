@@ -31,7 +31,7 @@ def test_C30_handler(native: Native, release: Subject, case: str, threads: int, 
     count = COUNTS[case] * (50 if LONG else 1)
     command = [native.build(SOURCES / "handlers.c"), case, seed, str(threads), str(count)]
     env = subject_environment(release)
-    note = f"repeat with: LD_PRELOAD={release.library} {' '.join(map(str, command))}"
+    note = f"repeat with: LD_PRELOAD={release.file} {' '.join(map(str, command))}"
     outcome = run_watched(command, env=env, note=note, seconds=GUARD)
     assert outcome.status == 0, f"{note}\n{outcome.ending}"
     tally = re.fullmatch(r"signals (\d+) inside (\d+)\n", outcome.stdout)

@@ -21,7 +21,7 @@ def run(
     operations: int = OPERATIONS, conf: str = "",
 ) -> Outcome:  # fmt: skip
     program = native.build(MODEL, subject, ["-O2"])
-    preload = f"LD_PRELOAD={subject.library} " if subject.is_preloaded else ""
+    preload = f"LD_PRELOAD={subject.file} " if subject.is_preloaded else ""
     settings = f"ALLOC_CONF={conf} " if conf else ""
     arguments = [str(seed), str(operations), str(threads), *more]
     print(f"repeat with: {settings}{preload}{program} {' '.join(arguments)}")
