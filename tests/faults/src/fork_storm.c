@@ -227,12 +227,14 @@ CASE(C25_atfork) {
 
 /* The killed child's records: one write each, so whole or not at all. */
 struct record {
-    uint64_t turn, number, sum;
+    uint64_t turn, forker, number, sum;
 };
 
 static int records[2];
+/* One more than the turn of the last record read, of each forker's children. */
+static atomic_int heard[FORKERS_MAX];
 
-static void __attribute__((noreturn)) write_until_killed(int turn) {
+static void __attribute__((noreturn)) write_until_killed(int turn, size_t forker) {
     uint64_t state = seed + (uint64_t)turn;
     close(records[0]);
     for (uint64_t number = 0;; number++) {
@@ -242,7 +244,7 @@ static void __attribute__((noreturn)) write_until_killed(int turn) {
         work_mark(block, size, 1);
         work_verify(block, size, 1);
         free(block);
-        struct record record = {(uint64_t)turn, number, (uint64_t)turn ^ number};
+        struct record record = {(uint64_t)turn, forker, number, (uint64_t)turn ^ forker ^ number};
         if (write(records[1], &record, sizeof record) != sizeof record) _exit(7);
     }
 }
@@ -252,21 +254,36 @@ static void *read_records(void *argument) {
     uint64_t seen = 0;
     ssize_t got;
     while ((got = read(records[0], &record, sizeof record)) == sizeof record) {
-        CHECK(record.sum == (record.turn ^ record.number), "a torn record");
+        CHECK(record.sum == (record.turn ^ record.forker ^ record.number), "a torn record");
+        CHECK(record.forker < FORKERS_MAX, "a record of nobody");
+        atomic_store(&heard[record.forker], (int)record.turn + 1);
         seen++;
     }
     CHECK(got == 0 && seen > 0, "%zd, %llu records", got, (unsigned long long)seen);
     return argument;
 }
 
+/* Every second child is killed at any moment, be it before its first call; the others once they
+ * have been heard of, so that there is something to read also where children start slowly. */
+static void wait_before_kill(pid_t child, int turn, size_t forker, uint64_t *state) {
+    if (turn % 2 == 1) {
+        while (atomic_load(&heard[forker]) != turn + 1) {
+            CHECK(waitpid(child, NULL, WNOHANG) == 0, "turn %d: the child ended by itself", turn);
+            sched_yield();
+        }
+    }
+    for (volatile uint64_t wait = next_random(state) % 300000; wait > 0; wait--) continue;
+}
+
 static void *kill_children(void *argument) {
-    uint64_t state = (seed ^ ((uint64_t)(size_t)argument + 1) * 104729) | 1;
+    size_t forker = (size_t)argument;
+    uint64_t state = (seed ^ (forker + 1) * 104729) | 1;
     for (int turn; (turn = atomic_fetch_add(&forks_started, 1)) < forks_wanted;) {
         int status;
         pid_t child = fork();
-        if (child == 0) write_until_killed(turn);
+        if (child == 0) write_until_killed(turn, forker);
         CHECK(child > 0, "fork");
-        for (volatile uint64_t wait = next_random(&state) % 300000; wait > 0; wait--) continue;
+        wait_before_kill(child, turn, forker, &state);
         kill(child, SIGKILL);
         while (waitpid(child, &status, 0) < 0) CHECK(errno == EINTR, "waitpid");
         CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %x", status);
