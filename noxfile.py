@@ -77,7 +77,7 @@ def tests(session: nox.Session) -> None:
 def compat(session: nox.Session) -> None:
     """Run the tests of the compatibility rows and write docs/compat.md from how they ended."""
     need(session, "test")
-    liballoc(session, "build")
+    liballoc(session, "build", "--all")
     python(session, "-m", "tests.compat.table")
 
 

@@ -25,7 +25,7 @@ ROOT = FOLDER.parents[1]
 DOCUMENT = ROOT / "docs" / "compat.md"
 RESULTS = ROOT / "zig-out" / "reports" / "compat.xml"
 # Where tests with ids are.
-TEST_FOLDERS = ("tests/abi", "tests/compat", "tests/elf", "tests/misuse")
+TEST_FOLDERS = ("tests/abi", "tests/compat", "tests/cross", "tests/elf", "tests/misuse")
 PRIORITIES = (0, 1, 2)
 LABEL = re.compile(r"(?<![A-Za-z0-9])((?:C\d\d_)+)\w+")
 # Longer lists of tests are cut: the command above the table names all of them.

@@ -153,7 +153,7 @@ fn allocateFresh(heap: *Heap, size: usize, alignment: usize) ?Block {
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
         const dropped = dropForRoom(heap);
-        if (!region.run_allocator.releaseIdle(heap.id) and !dropped) return null;
+        if (!region.run_allocator.makeRoom(heap.id) and !dropped) return null;
         break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
     };
     return .{ .address = address, .zero = true };

@@ -122,10 +122,16 @@ const Sysinfo = extern struct {
 
 /// Bytes of address space the process may still take; null when there is no limit.
 pub fn addressSpaceLeft() ?u64 {
+    const limit = addressSpaceLimit() orelse return null;
+    return limit -| statm(0) * page_size;
+}
+
+/// Bytes of address space the process may have; null when there is no limit.
+pub fn addressSpaceLimit() ?u64 {
     var limit: linux.rlimit = undefined;
     const rc = linux.prlimit(0, .AS, null, &limit);
     if (linux.errno(rc) != .SUCCESS or limit.cur == std.math.maxInt(u64)) return null;
-    return limit.cur -| statm(0) * page_size;
+    return limit.cur;
 }
 
 /// Resident memory of the process, bytes.

@@ -36,6 +36,8 @@ pub const Region = struct {
     /// The reservation. Null address: the slot is vacant (its region was given back).
     reserved_address: usize,
     reserved_length: usize,
+    /// Bytes within it that were given back. Under the run lock.
+    returned: usize,
     arena_offset: usize,
     /// Slices whose memory is committed, and whose metadata is. Under the run lock.
     committed: u32,
@@ -206,6 +208,47 @@ pub fn giveBack(number: u32) void {
     _ = os.memory.unmap(@ptrFromInt(after_arena), end - after_arena);
 }
 
+/// Gives back what the first region has reserved and not committed, all but a share of `limit`, a
+/// limit of address space (bytes) that was set after the reservation was made. Whether there was
+/// any. Under the run lock.
+pub fn giveBackRest(limit_bytes: u64) bool {
+    if (count() == 0 or os.checker.isWatching()) return false;
+    if (limit_bytes >= reservedBytes()) return false;
+    // Known from here on, also to further reservations.
+    space_left = limit_bytes;
+    const region = &regions[0];
+    const chunk = chunk_size / t.slice_size;
+    const kept = (limit_bytes / t.region_limit_share) >> t.slice_shift;
+    const wanted = @max(region.committed + 1, @min(kept, region.capacity));
+    const end = std.mem.alignForward(u32, wanted, chunk);
+    if (end >= region.capacity) return false;
+    const capacity = region.capacity;
+    const limit: u32 = @intCast(region.limit.load(.monotonic)); // Under the lock.
+    region.capacity = end;
+    // Before the space is anybody else's, so that it is not looked up in the map. What the map
+    // has committed stays: a look-up that began before reads zero.
+    region.limit.store(@min(limit, end), .release);
+    publishLimit(region, 0);
+    region.returned += unmapRest(region.map, @sizeOf(Entry), @max(limit, end), capacity);
+    const slices = @max(region.committed_slices, end);
+    region.committed_slices = @min(region.committed_slices, end);
+    region.returned += unmapRest(region.slices, @sizeOf(Slice), slices, capacity);
+    region.returned += unmapRest(region.bits, @sizeOf(LiveBits), slices, capacity);
+    const data_end = region.address + (@as(usize, end) << t.slice_shift);
+    const length = (@as(usize, capacity) - end) << t.slice_shift;
+    if (os.memory.unmap(@ptrFromInt(data_end), length)) region.returned += length;
+    return true;
+}
+
+/// Unmaps what an array of the first region has for the elements from `from` on; bytes.
+fn unmapRest(array: anytype, element_size: usize, from: u32, capacity: u32) usize {
+    const first = std.mem.alignForward(usize, from * element_size, guard_size);
+    const end = std.mem.alignForward(usize, capacity * element_size, guard_size);
+    if (first >= end) return 0;
+    const rest: [*]u8 = @ptrFromInt(@intFromPtr(array) + first);
+    return if (os.memory.unmap(rest, end - first)) end - first else 0;
+}
+
 /// What the first reservation asked of the system. Later ones ask nothing: a sandbox may have
 /// closed by then, and kill for prlimit or a read of /proc. Under the run lock.
 var memory_size: u64 = 0;
@@ -235,7 +278,7 @@ fn reservationSize() usize {
 
 fn reservedBytes() u64 {
     var sum: u64 = 0;
-    for (regions[0..count()]) |*region| sum += region.reserved_length;
+    for (regions[0..count()]) |*region| sum += region.reserved_length - region.returned;
     return sum;
 }
 
@@ -268,6 +311,7 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
         .capacity = @intCast(capacity),
         .reserved_address = @intFromPtr(start),
         .reserved_length = total,
+        .returned = 0,
         .arena_offset = @intFromPtr(arena_start) - @intFromPtr(start),
         .frontier = 1, // Slice 0 is the "none" of links and the left neighbour of slice 1.
         .committed = 0,
@@ -455,4 +499,28 @@ test "find: total for any value" {
     const further = find(regions[1].address + 3 * t.slice_size).?;
     try std.testing.expectEqual(@as(u32, 1), regionOf(further));
     try std.testing.expectEqual(regions[1].address + 3 * t.slice_size, address(further));
+}
+
+test "the rest of a reservation given back under a limit" {
+    if (count() == 0) _ = reserveNext(true, 0) orelse return error.NoRegion;
+    const region = &regions[0];
+    const old_end = region.address + (@as(usize, region.capacity) << t.slice_shift);
+    try std.testing.expect(!giveBackRest(reservedBytes()));
+    const mapped = os.fake.mappedBytes();
+    const limit = reservedBytes() / 2;
+    try std.testing.expect(giveBackRest(limit));
+    check();
+    const returned: i64 = @intCast(region.returned);
+    try std.testing.expectEqual(mapped - returned, os.fake.mappedBytes());
+    try std.testing.expect(!giveBackRest(limit));
+    try std.testing.expectEqual(@as(?SliceId, null), find(old_end - t.slice_size));
+    // What is left is usable to its end.
+    const last = region.address + (@as(usize, region.capacity - 1) << t.slice_shift);
+    try std.testing.expect(os.machine.isMapped(last));
+    try std.testing.expect(!os.machine.isMapped(last + t.slice_size));
+    try std.testing.expect(commitMetadata(region, 0, region.capacity));
+    try std.testing.expect(find(last) != null);
+    region.slices[region.capacity - 1].length = 0;
+    region.bits[region.capacity - 1][0] = 0;
+    check();
 }

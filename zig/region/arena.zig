@@ -42,6 +42,19 @@ pub fn isLow(holder: u32) bool {
     return spare_count == 0 and segment_end - bump < t.mib;
 }
 
+/// Gives back what the segment in use has not committed, all but a little; bytes. See
+/// space.giveBackRest, whose lock is held.
+pub fn giveBackRest(holder: u32) usize {
+    lock.acquire(holder);
+    defer lock.release();
+    const end = committed_end + commit_step;
+    if (segment_end < end + commit_step) return 0;
+    const length = segment_end - end;
+    if (!os.memory.unmap(@ptrFromInt(end), length)) return 0;
+    segment_end = end;
+    return length;
+}
+
 fn shiftOf(size: usize) u6 {
     assert(size > 0);
     return @intCast(@max(std.math.log2_int_ceil(usize, size), size_min_shift));

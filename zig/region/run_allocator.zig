@@ -251,9 +251,31 @@ pub noinline fn trim(keep: usize, holder: u32) usize {
     return (purge.purged_slices.load(.monotonic) - before) << t.slice_shift;
 }
 
-/// Gives further regions back that are wholly free: called when the system refuses address space
-/// (a limit, as a rule). Whether there was one.
-pub noinline fn releaseIdle(holder: u32) bool {
+/// Called when the system refuses address space (a limit, as a rule): gives back what is reserved
+/// and not in use. Whether there was some.
+pub noinline fn makeRoom(holder: u32) bool {
+    const found_idle = releaseIdle(holder);
+    return releaseRest(holder) or found_idle;
+}
+
+/// The rest of the first region, under a limit that the process set after its start.
+fn releaseRest(holder: u32) bool {
+    // Asked only where even a page's worth is refused: a sandbox may kill for the question.
+    const least = 64 * t.kib;
+    if (os.memory.reserve(least)) |probe| {
+        _ = os.memory.unmap(probe, least);
+        return false;
+    }
+    const limit = os.machine.addressSpaceLimit() orelse return false;
+    lock.acquire(holder);
+    defer lock.release();
+    if (!space.giveBackRest(limit)) return false;
+    space.at(0).returned += arena.giveBackRest(holder);
+    return true;
+}
+
+/// Further regions that are wholly free.
+fn releaseIdle(holder: u32) bool {
     lock.acquire(holder);
     defer lock.release();
     var found = false;

@@ -132,6 +132,56 @@ CASE(C41_threads_that_run_out_together) {
     free(block);
 }
 
+static void *allocate_in_thread(void *argument) {
+    void *block = malloc(200 * KIB);
+    CHECK(block != NULL, "in a thread");
+    free(block);
+    return argument;
+}
+
+/* What `ulimit -v` does in a running shell: the limit comes when much is reserved already. */
+CASE(C43_a_limit_set_later) {
+    size_t count;
+    void *before = malloc(3 * MIB);
+    CHECK(before != NULL, "3 MiB");
+    fill(before, 3 * MIB, 5);
+    limit_to(GIB);
+    void *large = malloc(300 * MIB);
+    CHECK(large != NULL, "300 MiB of 1 GiB");
+    memset(large, 1, MIB);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, allocate_in_thread, NULL) == 0, "a stack");
+    pthread_join(thread, NULL);
+    const size_t sizes[] = {40 * MIB, 100, 5000, 70 * KIB, 3 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        check_and_free(exhaust(sizes[i], &count));
+        CHECK(count * sizes[i] > 300 * MIB, "%zu blocks of %zu", count, sizes[i]);
+    }
+    CHECK(intact(before, 3 * MIB, 5) == 3 * MIB, "a block changed");
+    free(before);
+    free(large);
+    limit_to(0);
+    large = malloc(2 * GIB);
+    CHECK(large != NULL, "after the limit is lifted");
+    free(large);
+}
+
+OURS(C43_a_limit_lowered_twice) {
+    size_t count;
+    free(malloc(100));
+    limit_to(GIB);
+    void *large = malloc(300 * MIB);
+    CHECK(large != NULL, "300 MiB of 1 GiB");
+    check_and_free(exhaust(70 * KIB, &count));
+    limit_to(512 * MIB);
+    free(large);
+    large = malloc(100 * MIB);
+    CHECK(large != NULL, "100 MiB of 512");
+    large = realloc(large, 200 * MIB);
+    CHECK(large != NULL, "200 MiB of 512");
+    free(large);
+}
+
 /* Run by the test under `ulimit -v`: the reservation is refused, the program works all the same. */
 CASE(C41_fills_a_small_address_space) {
     enum { BLOCKS = 300 * 1024 };
