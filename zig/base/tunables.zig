@@ -118,10 +118,23 @@ pub const purge_bytes_max = 2 * mib;
 /// freed in random order leave runs of a slice or two: of 512 MiB 299 stayed with 2 calls, 60 with
 /// 32. Of 8 million such frees each costs 7 ns more.
 pub const purge_calls_max = 64;
+/// Pages of a slab at least half free that go back beyond the reserve: so many bytes side by side
+/// at least. 384 MiB of all sizes freed down to 57 left 221 MiB without, 116 with 16 KiB, 106 with
+/// 8 and 102 with 4, at 37, 39 and 43 ms for 21 (and 150 to make them).
+pub const hole_size_min = 8 * kib;
+/// Calls of madvise for one slab whose blocks are freed.
+pub const hole_calls_max = 4;
+/// From so many bytes of live runs on, growth makes heaps look for whole free pages in the sparsest
+/// slabs: so many slabs and calls for one slow call.
+pub const sweep_live_min = 8 * mib;
+pub const sweep_slabs_max = 16;
+pub const sweep_calls_max = 16;
 /// After the system refused a purge (locked memory), no other is tried for this long, ms.
 pub const purge_backoff_ms = 1000;
 /// A purged byte that is needed again within this time counts into the reserve, ms.
 pub const swing_window_ms = 1000;
+/// Times that as much as was purged must have been needed again before it counts so.
+pub const swings_min = 2;
 /// Run frees between two looks at the clock.
 pub const clock_period = 32;
 

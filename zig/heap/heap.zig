@@ -119,7 +119,10 @@ pub const Heap = extern struct {
     shrinkings: u8,
     /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
     current: [size_class.small_count + 1]SliceId,
-    partial: [size_class.small_count + 1][t.slab_buckets]SliceId,
+    partial: [size_class.small_count + 1][partial_slabs.list_count]SliceId,
+    /// Under the lock: see sparse_slabs.
+    idle: isize,
+    sweep_class: u32,
     /// Bit c: the bin of class c has slots.
     used_bins: [2]u64,
     small: Traffic,
@@ -371,6 +374,7 @@ test {
     _ = registry;
     _ = remote_free;
     _ = slow;
+    _ = @import("sparse_slabs.zig");
     _ = thread;
     _ = watched;
     _ = @import("heap_test.zig");

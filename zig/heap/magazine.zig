@@ -140,10 +140,8 @@ fn collect(heap: *Heap, class: u32, slots: [*]usize, wanted: u32) u32 {
             partial_slabs.setCurrent(heap, class, next);
             continue;
         }
-        got += slabs.take(id, slots + got, wanted - got);
+        got += partial_slabs.take(heap, id, slots + got, wanted - got);
     }
-    heap.small.blocks_taken += got;
-    heap.small.bytes_taken += @as(u64, got) * size_class.sizes[class];
     return got;
 }
 
@@ -154,7 +152,7 @@ fn nextSlab(heap: *Heap, class: u32, got: u32, wanted: u32) region.SliceId {
     if (got * 4 >= wanted) return 0;
     const stolen = registry.steal(heap, class);
     if (stolen != 0) return stolen;
-    return slabs.create(class, heap.entryOf(class), heap.id) orelse 0;
+    return partial_slabs.create(heap, class);
 }
 
 /// Makes room in a full magazine: grows it when there was a refill since the last overflow, else

@@ -1,5 +1,6 @@
 //! The slabs of a heap by class: one that is refilled from, and lists of partial ones by how much
-//! of them is free, so that the fullest are used up first and the emptiest become free runs.
+//! of them is free, so that the fullest are used up first and the emptiest become free runs. Last
+//! come the dormant ones, whose free pages went back to the system.
 //! Every function needs the heap's lock. Invariant: a slab in bucket k has slab_state partial.
 const std = @import("std");
 const base = @import("base");
@@ -15,11 +16,17 @@ const SliceId = region.SliceId;
 const Place = region.space.Place;
 const heaps = @import("heap.zig");
 const lookup = @import("lookup.zig");
+const sparse_slabs = @import("sparse_slabs.zig");
 const space = region.space;
 const Heap = heaps.Heap;
 
 /// An empty slab of more slices is given back even when it is the class's last free capacity.
 const keep_slices_max = 64 * t.kib / t.slice_size;
+
+const bucket_last = t.slab_buckets - 1;
+const dormant = t.slab_buckets;
+/// Lists of a class: the buckets, and that of the dormant.
+pub const list_count = t.slab_buckets + 1;
 
 fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
     const slab = slice(id);
@@ -30,10 +37,22 @@ fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
     slab.next = list.*;
     if (slab.next != 0) slice(slab.next).prev = id;
     list.* = id;
+    setThreshold(slab);
+}
+
+/// Free blocks at which the bucket after this one begins.
+fn nextBucketBegins(slab: *const Slice) u32 {
+    if (slab.bucket >= bucket_last) return slab.block_count;
     const step = slab.block_count / t.slab_buckets;
-    const next_begins = @as(u32, step + 1) * (@as(u32, bucket) + 1);
-    const last = bucket == t.slab_buckets - 1;
-    slab.threshold = if (last) slab.block_count else @intCast(@min(next_begins, slab.block_count));
+    return @min(@as(u32, step + 1) * (@as(u32, slab.bucket) + 1), slab.block_count);
+}
+
+fn setThreshold(slab: *Slice) void {
+    var next = nextBucketBegins(slab);
+    const free: u32 = slab.free_count;
+    // Nothing but emptiness lies ahead: half of the way there.
+    if (next == slab.block_count) next = free + (next - free + 1) / 2;
+    slab.threshold = @intCast(next);
 }
 
 fn remove(heap: *Heap, class: u32, id: SliceId) void {
@@ -83,18 +102,74 @@ pub noinline fn demoteCurrent(heap: *Heap, class: u32) void {
     const id = heap.current[class];
     if (id == 0) return;
     heap.current[class] = 0;
-    if (slice(id).free_count == slice(id).block_count) {
-        return slabs.destroy(id, heap.lock.heldBy());
-    }
+    if (slice(id).free_count == slice(id).block_count) return destroy(heap, id);
     if (slice(id).free_count > 0) return insert(heap, class, id, 0);
     slice(id).slab_state = .full;
     slice(id).threshold = 0;
 }
 
-/// The statistics of `put`, for as many blocks as were put.
+/// Gives a slab back that is in no list and all of whose blocks are free.
+fn destroy(heap: *Heap, id: SliceId) void {
+    heap.idle -= sparse_slabs.idleOf(id);
+    // In the name of who holds the lock, who may be a helper: after a fork it must be known whose
+    // hands the run allocator was in.
+    const holder = heap.lock.heldBy();
+    const holes = slabs.holes.bytes(slice(id));
+    if (holes != 0) region.run_allocator.forgetHoles(holes, false, holder);
+    slabs.destroy(id, holder);
+}
+
+/// A fresh slab; 0: the system refuses.
+pub fn create(heap: *Heap, class: u32) SliceId {
+    const id = slabs.create(class, heap.entryOf(class), heap.id) orelse return 0;
+    heap.idle += sparse_slabs.idleOf(id);
+    return id;
+}
+
+/// Takes up to `wanted` blocks out of a slab of this heap; how many.
+pub fn take(heap: *Heap, id: SliceId, slots: [*]usize, wanted: u32) u32 {
+    const holes_before = slabs.holes.bytes(slice(id));
+    const got = slabs.take(id, slots, wanted);
+    const size = @as(u64, got) * size_class.sizes[slice(id).class];
+    heap.small.blocks_taken += got;
+    heap.small.bytes_taken += size;
+    heap.idle -= @intCast(size);
+    const filled = holes_before - slabs.holes.bytes(slice(id));
+    if (filled != 0) {
+        heap.idle += @intCast(filled);
+        region.run_allocator.forgetHoles(filled, true, heap.lock.heldBy());
+    }
+    return got;
+}
+
+/// The account of `put`, for as many blocks as were put.
 pub fn countReturned(heap: *Heap, class: u32, blocks: u32) void {
+    countReturnedBytes(heap, blocks, @as(u64, blocks) * size_class.sizes[class]);
+}
+
+/// The same for blocks of several classes.
+pub fn countReturnedBytes(heap: *Heap, blocks: u64, bytes: u64) void {
     heap.small.blocks_returned += blocks;
-    heap.small.bytes_returned += @as(u64, blocks) * size_class.sizes[class];
+    heap.small.bytes_returned += bytes;
+    heap.idle += @intCast(bytes);
+}
+
+/// Of the slabs of any class whose free pages were not looked for yet, one of which most is free;
+/// 0: there is none. Goes round the classes.
+pub fn emptiest(heap: *Heap) SliceId {
+    for (0..size_class.small_count) |_| {
+        const id = heap.partial[heap.sweep_class + 1][bucket_last];
+        if (id != 0) return id;
+        heap.sweep_class = (heap.sweep_class + 1) % size_class.small_count;
+    }
+    return 0;
+}
+
+/// Puts a slab of the emptiest bucket among the dormant.
+pub fn setDormant(heap: *Heap, id: SliceId) void {
+    const class = slice(id).class;
+    remove(heap, class, id);
+    insert(heap, class, id, dormant);
 }
 
 /// Marks one block of this heap free; `shape` is that of its class. Aborts on a double free or an
@@ -112,12 +187,16 @@ noinline fn promote(heap: *Heap, id: SliceId) void {
     const class = slab.class;
     if (slab.slab_state == .full) {
         insert(heap, class, id, 0);
-    } else if (slab.bucket < t.slab_buckets - 1) {
-        const next = slab.bucket + 1;
+    } else if (slab.bucket == dormant) {
+        // It has pages again that nobody looked at.
         remove(heap, class, id);
-        insert(heap, class, id, next);
-    }
-    if (slab.free_count == slab.block_count) becameEmpty(heap, class, id);
+        insert(heap, class, id, bucket_last);
+    } else if (slab.bucket < bucket_last and slab.free_count >= nextBucketBegins(slab)) {
+        remove(heap, class, id);
+        insert(heap, class, id, slab.bucket + 1);
+    } else setThreshold(slab);
+    if (slab.free_count == slab.block_count) return becameEmpty(heap, class, id);
+    sparse_slabs.offer(heap, id);
 }
 
 pub fn report(address: usize, reason: slabs.PutError) noreturn {
@@ -137,9 +216,7 @@ noinline fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
     if (!orphan and !large and !hasOther(heap, class, id)) return;
     remove(heap, class, id);
     slab.slab_state = .full;
-    // In the name of who holds the lock, who may be a helper: after a fork it must be known whose
-    // hands the run allocator was in.
-    slabs.destroy(id, heap.lock.heldBy());
+    destroy(heap, id);
 }
 
 fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {
@@ -158,7 +235,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
         const current = heap.current[class];
         if (current != 0 and slice(current).free_count == slice(current).block_count) {
             heap.current[class] = 0;
-            slabs.destroy(current, heap.lock.heldBy());
+            destroy(heap, current);
         }
         for (heap.partial[class]) |first| {
             var id = first;
@@ -166,7 +243,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
                 const next = slice(id).next;
                 if (slice(id).free_count == slice(id).block_count) {
                     remove(heap, class, id);
-                    slabs.destroy(id, heap.lock.heldBy());
+                    destroy(heap, id);
                 }
                 id = next;
             }
@@ -180,6 +257,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
 pub fn rebuild(heap: *Heap) void {
     heap.current = @splat(0);
     heap.partial = @splat(@splat(0));
+    heap.idle = 0;
     for (0..space.count()) |index| {
         const number: u32 = @intCast(index);
         if (space.isVacant(number)) continue;
@@ -203,11 +281,14 @@ fn rebuildSlab(heap: *Heap, class: u32, id: SliceId, entry: u32) void {
     const slab = slice(id);
     slab.slab_state = .full;
     slab.threshold = 0;
+    heap.idle += sparse_slabs.idleOf(id);
     if (slab.free_count > 0) insert(heap, class, id, 0);
 }
 
-/// Checks every slab the heap has in a list.
+/// Checks every slab the heap has in a list, and that they sum up to `idle`: full slabs have
+/// nothing.
 pub fn check(heap: *Heap) void {
+    var idle: isize = 0;
     for (1..size_class.small_count + 1) |class| {
         const current = heap.current[class];
         if (current != 0) {
@@ -215,6 +296,7 @@ pub fn check(heap: *Heap) void {
             assert(slice(current).class == class);
             assert(slice(current).threshold == slabs.threshold_none);
             slabs.check(current);
+            idle += sparse_slabs.idleOf(current);
         }
         for (heap.partial[class], 0..) |first, bucket| {
             var prev: SliceId = 0;
@@ -228,8 +310,10 @@ pub fn check(heap: *Heap) void {
                 assert(slab.prev == prev);
                 assert(slab.free_count > 0);
                 slabs.check(id);
+                idle += sparse_slabs.idleOf(id);
                 prev = id;
             }
         }
     }
+    assert(idle == heap.idle);
 }

@@ -10,6 +10,7 @@ const assert = base.assert;
 const heaps = @import("heap.zig");
 const message = @import("message.zig");
 const partial_slabs = @import("partial_slabs.zig");
+const sparse_slabs = @import("sparse_slabs.zig");
 const remote_free = @import("remote_free.zig");
 const Heap = heaps.Heap;
 
@@ -119,7 +120,11 @@ fn stealFrom(heap: *Heap, thief: *Heap, class: u32) region.SliceId {
     if (heap.state.load(.monotonic) != .orphan) return 0; // Stable under the lock.
     if (!heap.inbox.isEmpty()) remote_free.drain(heap, thief, t.help_messages_max, false);
     const id = partial_slabs.takeAny(heap, class);
-    if (id != 0) slabs.reassign(id, thief.entryOf(class));
+    if (id == 0) return 0;
+    slabs.reassign(id, thief.entryOf(class));
+    const idle = sparse_slabs.idleOf(id);
+    heap.idle -= idle;
+    thief.idle += idle;
     return id;
 }
 
@@ -135,6 +140,11 @@ pub fn check() void {
         const is_marked = orphans[id / 64].load(.monotonic) >> @intCast(id % 64) & 1 == 1;
         assert(is_marked == (heap.state.load(.monotonic) == .orphan));
     }
+}
+
+/// Heaps that threads have, about.
+pub fn activeCount() u32 {
+    return end() -| 1 -| orphanCount();
 }
 
 pub fn orphanCount() u32 {

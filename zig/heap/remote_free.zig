@@ -226,8 +226,7 @@ pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazi
         }
         message_file.put(helper, message);
     }
-    target.small.blocks_returned += returned.blocks;
-    target.small.bytes_returned += returned.bytes;
+    partial_slabs.countReturnedBytes(target, returned.blocks, returned.bytes);
 }
 
 /// What a drain put into slabs: counted apart, in registers.

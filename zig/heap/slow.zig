@@ -19,6 +19,7 @@ const magazine = @import("magazine.zig");
 const medium = @import("medium.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const remote_free = @import("remote_free.zig");
+const sparse_slabs = @import("sparse_slabs.zig");
 const thread = @import("thread.zig");
 const watched = @import("watched.zig");
 const Heap = heaps.Heap;
@@ -77,6 +78,9 @@ const Call = struct {
     }
 
     noinline fn giveBackMemory(heap: *Heap) void {
+        const growth = region.run_allocator.takeGrowth(heap.id);
+        if (growth != 0) sparse_slabs.sweep(heap, growth);
+        if (!region.run_allocator.isPurgeDue()) return;
         medium.releaseExcess(heap);
         magazine.noteShrinking(heap);
         region.run_allocator.purgeDue(heap.id);
@@ -402,6 +406,7 @@ pub fn trim(keep: usize) usize {
     medium.releaseAll(heap);
     heap.lock.acquire(heap.id);
     partial_slabs.releaseEmpty(heap);
+    sparse_slabs.sweepAll(heap);
     heap.lock.release();
     remote_free.postAll(heap, .allowed);
     remote_free.drainOthers(heap);

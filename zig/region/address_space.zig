@@ -42,6 +42,10 @@ pub const Region = struct {
     /// Slices whose memory is committed, and whose metadata is. Under the run lock.
     committed: u32,
     committed_slices: u32,
+    /// Huge pages were asked for from the first to the second of these slices (not everywhere
+    /// between). Both 0: nowhere. Under the run lock.
+    huge_first: u32,
+    huge_end: u32,
 };
 
 /// Called under the run lock each time memory was committed: statistics take their samples then.
@@ -316,6 +320,8 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
         .frontier = 1, // Slice 0 is the "none" of links and the left neighbour of slice 1.
         .committed = 0,
         .committed_slices = 0,
+        .huge_first = 0,
+        .huge_end = 0,
     };
     if (!commitMetadata(region, number, 1)) {
         region.limit.store(0, .monotonic); // Never published.
@@ -413,7 +419,7 @@ pub fn ensureCommitted(number: u32, end: u32, dense: bool) bool {
 pub var huge_pages: bool = true;
 
 /// Asks for huge pages in what was committed just now. A refusal changes nothing.
-fn adviseHuge(region: *const Region, from: u32) void {
+fn adviseHuge(region: *Region, from: u32) void {
     const chunk = chunk_size / t.slice_size;
     if (from < t.hugepage_start / t.slice_size) return;
     const first = std.mem.alignForward(u32, from, chunk);
@@ -421,6 +427,28 @@ fn adviseHuge(region: *const Region, from: u32) void {
     if (first >= last) return;
     const start = region.address + (@as(usize, first) << t.slice_shift);
     _ = os.memory.adviseHuge(@ptrFromInt(start), @as(usize, last - first) << t.slice_shift);
+    if (region.huge_end == 0) region.huge_first = first;
+    region.huge_end = last;
+    is_huge = true;
+}
+
+/// Whether huge pages are asked for somewhere. Under the run lock.
+var is_huge: bool = false;
+
+/// Called under the run lock when memory went back to the system, with what is live. When a quarter
+/// is gone, no more huge pages are wanted where they were: the kernel would make whole ones again
+/// of what has holes, and an idle program would grow back to where it was.
+pub fn keepSmall(live_bytes: usize) void {
+    if (!is_huge or live_bytes >= committedBytes() / 4 * 3) return;
+    is_huge = false;
+    for (regions[0..count()]) |*region| {
+        if (region.huge_end == 0 or region.reserved_length == 0) continue;
+        const start = region.address + (@as(usize, region.huge_first) << t.slice_shift);
+        const length = @as(usize, region.huge_end - region.huge_first) << t.slice_shift;
+        _ = os.memory.adviseSmall(@ptrFromInt(start), length);
+        region.huge_first = 0;
+        region.huge_end = 0;
+    }
 }
 
 fn commitStep(region: *const Region) u32 {

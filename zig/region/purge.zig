@@ -1,10 +1,10 @@
 //! When freed memory goes back to the system, and how much in one call.
 //!
 //! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 2 MiB, plus what
-//! lately swung (was purged and needed again within a second, so that alternating loads do not
-//! storm the kernel). Above the reserve the call that frees also purges, so that a program which
-//! frees all and sleeps is small. Below it, what is older than `decay_ms` goes. No background
-//! thread. State under the run allocator's lock; the madvise itself is made outside it.
+//! lately swung (was purged and needed again within a second, and that twice, so that alternating
+//! loads do not storm the kernel). Above the reserve the call that frees also purges, so that a
+//! program which frees all and sleeps is small. Below it, what is older than `decay_ms` goes. No
+//! background thread. State under the run allocator's lock; the madvise itself is made outside it.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -21,18 +21,29 @@ const slice = space.slice;
 pub var decay_ms: i64 = t.decay_ms_default;
 /// A clock in ms that moves with slow calls, cut to 32 bits. Under the run lock.
 pub var now_ms: u32 = 0;
-/// Slices purged since start. Written after each purge, read by statistics.
-pub var purged_slices: base.atomic.Value(usize) = .init(0);
+/// Bytes purged since start. Written after each purge, read by statistics.
+pub var purged_bytes: base.atomic.Value(usize) = .init(0);
 /// Until then no purge is tried: the system refused one. 0: it did not. Always odd, so never 0 by
 /// chance, and up to a millisecond later than the backoff.
 var refused_until_ms: u32 = 0;
 
 var ticks: u32 = 0;
-/// Slices purged in the current window and not reused yet; slices that swung.
-var window_slices: u32 = 0;
+/// A swing is memory that was purged and needed again within a second or two. Bytes purged in the
+/// current window and in the one before, and not reused yet; while windows with reuse follow one
+/// another the most they were, and bytes reused in all. A swing that recurs counts into the reserve
+/// as `swing_bytes`.
 var window_start_ms: u32 = 0;
-var swing_slices: u32 = 0;
+var window_bytes: usize = 0;
+var earlier_bytes: usize = 0;
+var amplitude_bytes: usize = 0;
+var reused_bytes: usize = 0;
+var reuse_seen: bool = false;
+/// Written under the lock, read also without, as a guess: monotonic.
+var swing_bytes: base.atomic.Value(usize) = .init(0);
+/// Whether it was needed in this window: purged memory was reused, or what is dirty moved.
 var swing_seen: bool = false;
+var dirty_least: u32 = 0;
+var dirty_most: u32 = 0;
 
 /// What a purge may do: at most so many slices, no piece longer than `piece`, and only runs
 /// older than the decay time if `aged`.
@@ -40,7 +51,6 @@ pub const Plan = struct { slices: u32, piece: u32, aged: bool = false };
 
 const nothing: Plan = .{ .slices = 0, .piece = 0 };
 const piece_max = t.purge_bytes_max >> t.slice_shift;
-const reserve_min = t.dirty_reserve_min >> t.slice_shift;
 const hysteresis = t.dirty_hysteresis >> t.slice_shift;
 /// Runs worth a system call of their own, and how many older ones are passed over to find one.
 const worthwhile = 64 * t.kib >> t.slice_shift;
@@ -52,14 +62,13 @@ const metadata_period = 128;
 const metadata_run_min = 64;
 
 /// Called under the lock after a run of `freed` slices was put into the lists.
-pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
+pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
     ticks +%= 1;
     if (ticks % t.clock_period == 0 or freed >= worthwhile * 4) tick();
-    if (refused_until_ms != 0) {
-        if (refused_until_ms -% now_ms <= t.purge_backoff_ms + 1) return nothing;
-        refused_until_ms = 0;
-    }
-    const reserve = @max(reserve_min, live / t.dirty_reserve_share) + swing_slices;
+    dirty_least = @min(dirty_least, runs.dirty_slices -| freed);
+    dirty_most = @max(dirty_most, runs.dirty_slices);
+    if (isRefused()) return nothing;
+    const reserve: u32 = @intCast(reserveOf(live_bytes) >> t.slice_shift);
     if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
         const excess = runs.dirty_slices - reserve;
         const share = @max(freed *| 2, piece_max);
@@ -70,6 +79,22 @@ pub fn plan(runs: *const FreeRuns, live: u32, freed: u32) Plan {
     return .{ .slices = piece_max / 2, .piece = piece_max / 2, .aged = true };
 }
 
+fn swing() usize {
+    return swing_bytes.load(.monotonic); // See there.
+}
+
+/// Bytes that may stay dirty with so many live. Under the lock, or for a guess without.
+pub fn reserveOf(live_bytes: usize) usize {
+    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share) + swing();
+}
+
+fn isRefused() bool {
+    if (refused_until_ms == 0) return false;
+    if (refused_until_ms -% now_ms <= t.purge_backoff_ms + 1) return true;
+    refused_until_ms = 0;
+    return false;
+}
+
 fn isAged(id: SliceId) bool {
     return now_ms -% slice(id).state.age.stamp_ms >= @as(u64, @intCast(decay_ms));
 }
@@ -78,26 +103,70 @@ fn isAged(id: SliceId) bool {
 fn tick() void {
     now_ms = @truncate(os.host.clockMs());
     if (now_ms -% window_start_ms < t.swing_window_ms) return;
+    const moved_bytes = @as(usize, dirty_most - dirty_least) << t.slice_shift;
+    if (!swing_seen and moved_bytes < swing() / 2) swing_bytes.store(0, .monotonic);
+    const dirty = run_allocator.runs.dirty_slices;
+    dirty_least = dirty;
+    dirty_most = dirty;
     window_start_ms = now_ms;
-    window_slices = 0;
-    if (!swing_seen) swing_slices = 0;
+    earlier_bytes = window_bytes;
+    window_bytes = 0;
+    if (!reuse_seen) {
+        amplitude_bytes = earlier_bytes;
+        reused_bytes = 0;
+    }
+    reuse_seen = false;
     swing_seen = false;
 }
 
 /// For tests: as if the last purge, and the last refusal, were long ago.
 pub fn forgetSwing() void {
     refused_until_ms = 0;
-    window_slices = 0;
-    swing_slices = 0;
+    window_bytes = 0;
+    earlier_bytes = 0;
+    amplitude_bytes = 0;
+    reused_bytes = 0;
+    swing_bytes.store(0, .monotonic);
 }
 
 /// Called under the lock when purged memory is handed out again.
-pub fn noteReuse(length: u32) void {
-    const again = @min(length, window_slices);
+pub fn noteReuse(bytes: usize) void {
+    const again = @min(bytes, earlier_bytes + window_bytes);
     if (again == 0) return;
-    window_slices -= again;
-    swing_slices +|= again;
+    const of_earlier = @min(again, earlier_bytes);
+    earlier_bytes -= of_earlier;
+    window_bytes -= again - of_earlier;
+    reused_bytes += again;
+    reuse_seen = true;
+    // Once may be chance: a program that shrinks, grows again, and then ends.
+    const recurs = swing() != 0 or reused_bytes >= t.swings_min * amplitude_bytes;
+    if (!recurs) return;
+    const sum = if (swing() == 0) amplitude_bytes else swing() + again;
+    swing_bytes.store(@min(sum, space.committedBytes()), .monotonic);
     swing_seen = true;
+}
+
+fn notePurged(bytes: usize) void {
+    window_bytes += bytes;
+    amplitude_bytes = @max(amplitude_bytes, earlier_bytes + window_bytes);
+    _ = purged_bytes.fetchAdd(bytes, .monotonic); // A statistic.
+}
+
+/// Whether memory goes back at all just now. Under the lock.
+pub fn isAllowed() bool {
+    ticks +%= 1;
+    if (ticks % t.clock_period == 0) tick();
+    return decay_ms >= 0 and !isRefused();
+}
+
+/// Called under the lock when so many bytes within a slab were purged; null: it was refused.
+pub fn noteHole(bytes: ?usize) void {
+    notePurged(bytes orelse return noteRefusal());
+}
+
+fn noteRefusal() void {
+    now_ms = @truncate(os.host.clockMs());
+    refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
 }
 
 /// Purges by plan: two pieces, or in more calls what makes up two pieces where runs are short. By
@@ -156,7 +225,7 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     // What could not go (locked memory, part of a page) is young again: no second try at once.
     if (!ok) {
         _ = runs.put(first, length, .dirty, now_ms);
-        if (inner > 0) refused_until_ms = (now_ms +% t.purge_backoff_ms) | 1;
+        if (inner > 0) noteRefusal();
         return null;
     }
     // As runs of their own, the parts of pages dirty: what is purged is not purged again.
@@ -166,9 +235,9 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     if (lead > 0) _ = runs.put(first, lead, .dirty, now_ms);
     if (tail > 0) _ = runs.put(first + lead + inner, tail, .dirty, now_ms);
     const merged = runs.put(first + lead, inner, .clean, inner);
-    window_slices +|= inner;
+    notePurged(@as(usize, inner) << t.slice_shift);
     giveMetadata(merged);
-    _ = purged_slices.fetchAdd(inner, .monotonic); // A statistic.
+    space.keepSmall(run_allocator.liveBytes());
     return inner;
 }
 

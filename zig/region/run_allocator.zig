@@ -33,13 +33,45 @@ fn countLive(change: i64) void {
     live_slices.store(@intCast(before + change), .monotonic);
 }
 
-/// Bytes of the runs handed out, a moment ago. No lock.
+/// Bytes within them that went back to the system as holes of slabs. Under the lock, as above.
+var hole_bytes: base.atomic.Value(usize) = .init(0);
+
+/// Bytes of the runs handed out less their holes, a moment ago. No lock.
 pub fn liveBytes() usize {
-    return @as(usize, live_slices.load(.monotonic)) << t.slice_shift;
+    const bytes = @as(usize, live_slices.load(.monotonic)) << t.slice_shift;
+    return bytes -| hole_bytes.load(.monotonic);
+}
+
+/// Purges pages within a slab, of which `resident` bytes are no holes yet. Nobody touches them
+/// meanwhile: the caller holds the lock of its heap. False: purging is off, or refused.
+pub noinline fn punch(address: usize, length: usize, resident: usize, holder: u32) bool {
+    lock.acquire(holder);
+    const allowed = purge.isAllowed();
+    lock.release();
+    if (!allowed) return false;
+    const ok = os.memory.purge(@ptrFromInt(address), length);
+    lock.acquire(holder);
+    defer lock.release();
+    purge.noteHole(if (ok) resident else null);
+    if (!ok) return false;
+    hole_bytes.store(hole_bytes.load(.monotonic) + resident, .monotonic);
+    space.keepSmall(liveBytes());
+    return true;
+}
+
+/// Holes that are handed out again, or whose slab is given back.
+pub noinline fn forgetHoles(bytes: usize, reused: bool, holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    // Not exact in a child of fork, which counts anew.
+    hole_bytes.store(hole_bytes.load(.monotonic) -| bytes, .monotonic);
+    if (reused) purge.noteReuse(bytes);
 }
 
 /// What is to be purged at the end of the slow call. Under the lock.
 var pending: purge.Plan = .{ .slices = 0, .piece = 0 };
+/// Slices that were no memory yet when they were handed out, since somebody asked. Under the lock.
+var grown: u32 = 0;
 /// Whether there is something pending: written under the lock, read as a hint. monotonic.
 var due: base.atomic.Value(bool) = .init(false);
 
@@ -96,10 +128,20 @@ fn take(length: u32, use: Use, holder: u32) ?Run {
         const first = runs.find(state, length);
         if (first == 0) continue;
         split(first, length);
-        if (state == .clean) purge.noteReuse(length);
+        if (state == .clean) {
+            purge.noteReuse(@as(usize, length) << t.slice_shift);
+            noteGrowth(length);
+        }
         return .{ .first = first, .zero = state == .clean };
     }
     return takeFresh(length, use, holder);
+}
+
+/// Memory of the system is about to be used: heaps may have some that they can do without.
+fn noteGrowth(length: u32) void {
+    if (liveBytes() < t.sweep_live_min) return;
+    grown +|= length;
+    due.store(true, .monotonic);
 }
 
 /// Takes the first `length` slices of a free run out; the rest stays free.
@@ -144,8 +186,9 @@ fn takeFrontier(number: u32, length: u32, use: Use) ?Run {
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;
-        if (state == .clean) purge.noteReuse(area.frontier - first);
+        if (state == .clean) purge.noteReuse(@as(usize, area.frontier - first) << t.slice_shift);
     }
+    noteGrowth(@intCast(end - area.frontier));
     area.frontier = @intCast(end);
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
@@ -162,11 +205,11 @@ pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void
     if (clean) {
         _ = runs.put(first, length, .clean, length);
     } else _ = runs.put(first, length, .dirty, purge.now_ms);
-    const plan = purge.plan(&runs, live_slices.raw, length);
+    const plan = purge.plan(&runs, liveBytes(), length);
     if (plan.slices > 0) {
+        pending.aged = plan.aged and (pending.aged or pending.slices == 0);
         pending.slices +|= plan.slices;
         pending.piece = @max(pending.piece, plan.piece);
-        pending.aged = plan.aged and (pending.aged or !due.load(.monotonic)); // Under the lock.
         due.store(true, .monotonic);
     }
     lock.release();
@@ -177,13 +220,23 @@ pub inline fn isPurgeDue() bool {
     return due.load(.monotonic); // A hint: looked at again under the lock.
 }
 
+/// Bytes that memory has grown by since somebody asked; each is told once.
+pub noinline fn takeGrowth(holder: u32) usize {
+    lock.acquire(holder);
+    defer lock.release();
+    const slices = grown;
+    grown = 0;
+    due.store(pending.slices > 0, .monotonic);
+    return @as(usize, slices) << t.slice_shift;
+}
+
 /// Purges what is due: at most two system calls, and two more for metadata once per 2 MiB. With
 /// no lock held.
 pub noinline fn purgeDue(holder: u32) void {
     lock.acquire(holder);
     const plan = pending;
     pending = .{ .slices = 0, .piece = 0 };
-    due.store(false, .monotonic);
+    due.store(grown > 0, .monotonic);
     lock.release();
     if (plan.slices > 0) _ = purge.run(plan, holder);
 }
@@ -239,7 +292,7 @@ fn extend(first: SliceId, length: u32, length_new: u32) bool {
 
 /// Purges dirty runs until at most `keep` bytes of them are left; bytes given back.
 pub noinline fn trim(keep: usize, holder: u32) usize {
-    const before = purge.purged_slices.load(.monotonic); // A statistic; own purges are in order.
+    const before = purge.purged_bytes.load(.monotonic); // A statistic; own purges are in order.
     while (true) {
         lock.acquire(holder);
         const dirty = @as(usize, runs.dirty_slices) << t.slice_shift;
@@ -248,7 +301,7 @@ pub noinline fn trim(keep: usize, holder: u32) usize {
         const slices: u32 = @intCast((dirty - keep + t.slice_size - 1) >> t.slice_shift);
         if (!purge.run(.{ .slices = slices, .piece = slices }, holder)) break;
     }
-    return (purge.purged_slices.load(.monotonic) - before) << t.slice_shift;
+    return purge.purged_bytes.load(.monotonic) - before;
 }
 
 /// Called when the system refuses address space (a limit, as a rule): gives back what is reserved
@@ -326,6 +379,7 @@ pub noinline fn repairAfterFork(
     if (!lock.holderLost(survivor)) return;
     runs = .{};
     live_slices.store(0, .monotonic); // Under the lock.
+    hole_bytes.store(0, .monotonic);
     for (0..space.count()) |index| {
         const number: u32 = @intCast(index);
         if (space.isVacant(number)) continue;
@@ -390,7 +444,7 @@ pub fn check(holder: u32) void {
     defer lock.release();
     space.check();
     runs.check();
-    assert(due.load(.monotonic) == (pending.slices > 0)); // Under the lock.
+    assert(due.load(.monotonic) == (pending.slices > 0 or grown > 0)); // Under the lock.
     var used: u32 = 0;
     for (0..space.count()) |number| {
         if (!space.isVacant(@intCast(number))) used += checkRegion(@intCast(number));

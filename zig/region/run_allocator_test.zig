@@ -113,11 +113,11 @@ test "run allocator: the system refuses the n-th call, for every n" {
 test "run allocator: freeing all in one go ends inside the reserve" {
     const slices = 64 * t.mib / t.slice_size;
     purge.forgetSwing(); // Left by the tests before.
-    const purged_before = purge.purged_slices.raw;
+    const purged_before = purge.purged_bytes.raw;
     const run = runs.alloc(slices, 1) orelse return error.OutOfMemory;
     runs.free(run.first, slices, false, 1);
     runs.purgeDue(1);
-    try std.testing.expect(purge.purged_slices.raw > purged_before);
+    try std.testing.expect(purge.purged_bytes.raw > purged_before);
     const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
     try std.testing.expect(kept <= 8 * t.mib);
 }

@@ -53,7 +53,10 @@ pub const Slice = extern struct {
     /// Free blocks at which a put has more to do: none in the current slab, 0 in a full one, in a
     /// partial one where the next bucket begins or the slab is empty.
     threshold: u16,
-    reserved: u16,
+    /// Slab: its pages that are holes (see slab/holes.zig); 0 in a full one.
+    hole_count: u8,
+    /// Bit p: page p of this very slice is a hole. Of every slice of a slab.
+    holes: u8,
     state: extern union {
         /// Slab of up to 256 blocks: bit k set = block k is free (and below `fresh`).
         bits: [4]u64,

@@ -5,6 +5,7 @@
 //! and handed out at least once before. A block whose bit is clear and whose index is below
 //! `fresh` is held by the application, by a magazine, or by a message on its way home.
 //! Every function needs the lock of the heap that owns the slab.
+pub const holes = @import("holes.zig");
 const std = @import("std");
 const base = @import("base");
 const region = @import("region");
@@ -41,6 +42,7 @@ pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     slab.slab_state = .current;
     slab.bucket = 0;
     slab.threshold = threshold_none;
+    slab.hole_count = 0;
     if (g.blocks > inline_blocks_max) {
         const bits = space.liveBits(run.first);
         bits.* = @splat(0);
@@ -49,6 +51,7 @@ pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
     for (0..g.slices) |back| {
         const id = run.first + @as(u32, @intCast(back));
         space.slice(id).back = @intCast(back);
+        space.slice(id).holes = 0;
         // monotonic: a thread that frees a block of this slab got the block from a thread that
         // got it after this store.
         space.entry(id).store(entry, .monotonic);
@@ -67,6 +70,9 @@ pub fn rebuild(id: SliceId, entry: u32) void {
     for (0..(slab.block_count + 63) / 64) |word| set_bits += @popCount(words[word]);
     slab.free_count = @intCast(set_bits + (slab.block_count - slab.fresh));
     slab.hint = 0;
+    // What was about to be purged or handed out: no holes, as far as anybody knows.
+    slab.hole_count = 0;
+    for (0..g.slices) |back| space.slice(id + @as(u32, @intCast(back))).holes = 0;
 }
 
 /// Gives a slab back whose blocks are all free.
@@ -131,6 +137,7 @@ pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
     }
     narrow(&slab.fresh).* += @intCast(fresh_blocks);
     narrow(&slab.free_count).* -= @intCast(taken);
+    if (slab.hole_count != 0) holes.fill(slab, start, slots[0..taken]);
     if (base.asserts.enabled) check(id);
     return taken;
 }
@@ -243,6 +250,35 @@ pub fn isFree(id: SliceId, address: usize) bool {
     return wordsOf(slab)[block / 64] >> @intCast(block % 64) & 1 == 1;
 }
 
+/// The first free block at or after this one; the number of blocks: there is none.
+pub fn nextFree(slab: *Slice, from: u32) u32 {
+    if (from >= slab.fresh) return from;
+    const words = wordsOf(slab);
+    var word = from / 64;
+    var bits = words[word] & (~@as(u64, 0) << @intCast(from % 64));
+    while (bits == 0) {
+        word += 1;
+        if (word * 64 >= slab.fresh) return slab.fresh;
+        bits = words[word];
+    }
+    return word * 64 + @ctz(bits); // Below `fresh`: no other bit is set.
+}
+
+/// The first block at or after this one that is not free; the number of blocks: there is none.
+pub fn nextHeld(slab: *Slice, from: u32) u32 {
+    if (from >= slab.fresh) return slab.block_count;
+    const words = wordsOf(slab);
+    var word = from / 64;
+    var bits = ~words[word] & (~@as(u64, 0) << @intCast(from % 64));
+    while (bits == 0) {
+        word += 1;
+        if (word * 64 >= slab.fresh) return slab.block_count;
+        bits = ~words[word];
+    }
+    const block = word * 64 + @ctz(bits);
+    return if (block >= slab.fresh) slab.block_count else block;
+}
+
 /// The counting equation.
 pub fn check(id: SliceId) void {
     const slab = space.slice(id);
@@ -255,18 +291,25 @@ pub fn check(id: SliceId) void {
         if (word < slab.hint) assert(words[word] == 0);
     }
     assert(slab.free_count == set_bits + (slab.block_count - slab.fresh));
+    holes.check(id);
 }
 
-fn putAt(address: usize) PutError!void {
+/// For tests.
+pub fn putAt(address: usize) PutError!void {
     const finder: Finder = .init();
     const spot = spotOf(finder.find(address).?.slice, address);
     assert(!try put(spot, .of(spot.slab.class))); // A current slab has no threshold.
 }
 
-fn prepare() !void {
+/// For tests.
+pub fn prepare() !void {
     if (space.count() == 0) {
         region.arena.add(space.reserveNext(true, 0) orelse return error.OutOfMemory, 1);
     }
+}
+
+test {
+    _ = holes;
 }
 
 test "slab: every class, take all, put in random order, take again" {

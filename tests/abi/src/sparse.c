@@ -1,0 +1,187 @@
+/* Slabs of which little is held: their free pages go back to the system, the held blocks stay. */
+#include <pthread.h>
+
+#include "entries.h"
+
+enum { BLOCKS_MAX = 1 << 20 };
+
+static unsigned char *blocks[BLOCKS_MAX];
+static unsigned sizes[BLOCKS_MAX];
+static size_t count;
+static uint64_t state = 88172645463325252u;
+
+/* As many sizes of each doubling, `least` to 64 times that. */
+static size_t any_size(size_t least) {
+    size_t doubling = least << next_random(&state) % 6;
+    return doubling + next_random(&state) % doubling;
+}
+
+/* First and last eight bytes of each block say which it is. */
+static void mark(size_t i) {
+    uint64_t word = i * 0x9e3779b97f4a7c15u;
+    memcpy(blocks[i], &word, 8);
+    memcpy(blocks[i] + sizes[i] - 8, &word, 8);
+}
+
+static void verify(size_t i) {
+    uint64_t word = i * 0x9e3779b97f4a7c15u;
+    CHECK(memcmp(blocks[i], &word, 8) == 0, "block %zu of %u bytes changed", i, sizes[i]);
+    CHECK(memcmp(blocks[i] + sizes[i] - 8, &word, 8) == 0, "its end changed");
+}
+
+static size_t add(size_t bytes, size_t least) {
+    size_t sum = 0;
+    while (sum < bytes) {
+        CHECK(count < BLOCKS_MAX, "more blocks than there is room for");
+        size_t size = any_size(least);
+        blocks[count] = (unsigned char *)malloc(size);
+        CHECK(blocks[count] != NULL, "%zu bytes", size);
+        stamp(blocks[count], size, 1);
+        sizes[count] = (unsigned)size;
+        mark(count++);
+        sum += size;
+    }
+    return sum;
+}
+
+/* Frees all but one of `share`, in an order without order; the bytes that are left. */
+static size_t thin_out(unsigned share) {
+    size_t left = 0;
+    for (size_t start = 0; start < 64; start++) {
+        for (size_t i = start; i < count; i += 64) {
+            if (blocks[i] == NULL) continue;
+            if (next_random(&state) % share == 0) {
+                left += sizes[i];
+                continue;
+            }
+            verify(i);
+            free(blocks[i]);
+            blocks[i] = NULL;
+        }
+    }
+    return left;
+}
+
+static void verify_all(void) {
+    for (size_t i = 0; i < count; i++)
+        if (blocks[i] != NULL) verify(i);
+}
+
+static void free_all(void) {
+    for (size_t i = 0; i < count; i++) {
+        if (blocks[i] != NULL) verify(i);
+        free(blocks[i]);
+    }
+    count = 0;
+}
+
+/* With a quarter kept as idle pages, and what rounding costs. */
+OURS(C66_memory_follows_a_heap_that_shrinks) {
+    free(malloc(1));
+    size_t before = process_size().resident;
+    add(120 * MIB, KIB);
+    size_t full = process_size().resident - before;
+    size_t left = thin_out(7);
+    size_t now = process_size().resident - before;
+    CHECK(now < left * 9 / 4, "%zu MiB resident, %zu of %zu live", now / MIB, left / MIB,
+          full / MIB);
+    verify_all();
+    add(100 * MIB, KIB); /* into the same slabs */
+    size_t again = process_size().resident - before;
+    CHECK(again < full + full / 8, "%zu MiB again, %zu before", again / MIB, full / MIB);
+    verify_all();
+    free_all();
+    now = process_size().resident - before;
+    CHECK(now < 8 * MIB, "%zu MiB after all was freed", now / MIB);
+}
+
+/* What lies about in sparse slabs is used before the process grows. */
+OURS(C66_growth_takes_from_sparse_slabs) {
+    free(malloc(1));
+    size_t before = process_size().resident;
+    add(100 * MIB, 16);
+    add(60 * MIB, 256);
+    thin_out(12);
+    size_t thin = process_size().resident;
+    add(40 * MIB, 2 * KIB);
+    size_t grown = process_size().resident;
+    CHECK(grown < thin + 24 * MIB, "%zu MiB, then %zu", thin / MIB, grown / MIB);
+    verify_all();
+    free_all();
+    size_t now = process_size().resident - before;
+    CHECK(now < 16 * MIB, "%zu MiB after all was freed", now / MIB);
+}
+
+CASE(C40_trim_takes_whole_pages_between_blocks) {
+    add(60 * MIB, 256);
+    size_t left = thin_out(10);
+    malloc_trim(0);
+    size_t resident = process_size().resident;
+    CHECK(resident < left * 5 + 16 * MIB, "%zu MiB, %zu live", resident / MIB, left / MIB);
+    verify_all();
+    free_all();
+}
+
+CASE(C36_cleared_memory_from_sparse_slabs) {
+    add(60 * MIB, 512);
+    thin_out(10);
+    malloc_trim(0);
+    for (int i = 0; i < 20000; i++) {
+        size_t size = any_size(512);
+        unsigned char *block = (unsigned char *)calloc(1, size);
+        CHECK(block != NULL, "%zu bytes", size);
+        CHECK(zeroes(block, size) == size, "a cleared block of %zu is not", size);
+        CHECK(count < BLOCKS_MAX, "blocks");
+        sizes[count] = (unsigned)size;
+        blocks[count] = block;
+        mark(count++);
+    }
+    verify_all();
+    free_all();
+}
+
+static void *thin_out_there(void *argument) {
+    *(size_t *)argument = thin_out(8);
+    return NULL;
+}
+
+/* Another thread frees: messages, helpers, and the owner's own slabs. */
+OURS(C32_sparse_by_frees_of_another_thread) {
+    size_t left, before = process_size().resident;
+    add(100 * MIB, KIB);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, thin_out_there, &left) == 0, "thread");
+    pthread_join(thread, NULL);
+    add(MIB, 64); /* the owner comes by */
+    size_t now = process_size().resident - before;
+    CHECK(now < left * 5 / 2 + 10 * MIB, "%zu MiB, %zu live", now / MIB, left / MIB);
+    verify_all();
+    free_all();
+}
+
+/* How many of the blocks lie where huge pages are asked for. */
+static size_t blocks_in_huge_pages(void) {
+    char line[4096];
+    unsigned long first = 0, end = 0;
+    size_t sum = 0;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    CHECK(maps != NULL, "/proc/self/smaps");
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &first, &end) == 2) continue;
+        if (strncmp(line, "VmFlags:", 8) != 0 || strstr(line, " hg") == NULL) continue;
+        for (size_t i = 0; i < count; i++)
+            sum += (uintptr_t)blocks[i] >= first && (uintptr_t)blocks[i] < end;
+    }
+    fclose(maps);
+    return sum;
+}
+
+/* Else the kernel makes huge pages again of what has holes, and an idle program grows. */
+OURS(C48_no_huge_pages_where_there_are_holes) {
+    add(120 * MIB, KIB);
+    if (blocks_in_huge_pages() == 0) exit(77); /* this system has none */
+    thin_out(7);
+    size_t left = blocks_in_huge_pages();
+    CHECK(left == 0, "%zu blocks", left);
+    free_all();
+}
