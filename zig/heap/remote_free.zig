@@ -17,6 +17,7 @@ const message_file = @import("message.zig");
 const magazine = @import("magazine.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const registry = @import("registry.zig");
+const sparse_slabs = @import("sparse_slabs.zig");
 const Heap = heaps.Heap;
 const Message = message_file.Message;
 
@@ -180,7 +181,7 @@ pub fn drainHelped(target: *Heap, helper: *Heap) void {
 }
 
 /// Puts what waits in the inboxes of all other heaps into their slabs, and gives back those that
-/// are empty: for trim, on behalf of threads that may not call for long. A heap at work is passed
+/// are empty and the free pages of the others: for trim, on behalf of threads that may not call for long. A heap at work is passed
 /// over.
 pub noinline fn drainOthers(helper: *Heap) void {
     for (1..registry.end()) |id| {
@@ -193,6 +194,7 @@ pub noinline fn drainOthers(helper: *Heap) void {
             drainHelped(target, helper);
         }
         partial_slabs.releaseEmpty(target);
+        sparse_slabs.sweepAll(target);
         releaseHelped(target, helper);
     }
 }

@@ -159,6 +159,47 @@ OURS(C32_sparse_by_frees_of_another_thread) {
     free_all();
 }
 
+static pthread_barrier_t steps;
+
+static void *thin_out_more(void *argument) {
+    *(size_t *)argument = thin_out(30);
+    return NULL;
+}
+
+static void *thin_out_and_wait(void *argument) {
+    add(60 * MIB, 32);
+    *(size_t *)argument = thin_out(30);
+    pthread_barrier_wait(&steps);
+    pthread_barrier_wait(&steps);
+    free_all();
+    return argument;
+}
+
+/* The thread that made the slabs sleeps; then another one's, which has ended. */
+OURS(C40_trim_takes_whole_pages_of_other_threads) {
+    size_t left, before = process_size().resident;
+    pthread_t thread;
+    pthread_barrier_init(&steps, NULL, 2);
+    CHECK(pthread_create(&thread, NULL, thin_out_and_wait, &left) == 0, "thread");
+    pthread_barrier_wait(&steps);
+    malloc_trim(0);
+    size_t now = process_size().resident - before;
+    CHECK(now < left * 4 + 16 * MIB, "asleep: %zu MiB, %zu live", now / MIB, left / MIB);
+    verify_all();
+    pthread_barrier_wait(&steps);
+    pthread_join(thread, NULL);
+    CHECK(pthread_create(&thread, NULL, thin_out_more, &left) == 0, "thread");
+    pthread_join(thread, NULL);
+    add(60 * MIB, 32);
+    CHECK(pthread_create(&thread, NULL, thin_out_more, &left) == 0, "thread");
+    pthread_join(thread, NULL);
+    malloc_trim(0);
+    now = process_size().resident - before;
+    CHECK(now < left * 4 + 16 * MIB, "of both: %zu MiB, %zu live", now / MIB, left / MIB);
+    verify_all();
+    free_all();
+}
+
 /* How many of the blocks lie where huge pages are asked for. */
 static size_t blocks_in_huge_pages(void) {
     char line[4096];
