@@ -122,8 +122,15 @@ pub const purge_calls_max = 64;
 /// at least. 384 MiB of all sizes freed down to 57 left 221 MiB without, 116 with 16 KiB, 106 with
 /// 8 and 102 with 4, at 37, 39 and 43 ms for 21 (and 150 to make them).
 pub const hole_size_min = 8 * kib;
+/// Bytes of holes a process may make in a millisecond (32 MiB a second: at most 8,192 faults, 2 %
+/// of a CPU), beside as much as it has once grown by. A heap that swings every few milliseconds
+/// would else fault its memory in each time: 100 tables of 16 MiB made and freed took 1.1 s, not
+/// 0.17.
+pub const hole_rate = 32 * kib;
 /// Calls of madvise for one slab whose blocks are freed.
 pub const hole_calls_max = 4;
+/// After one was refused so many slabs are not looked at.
+pub const offers_passed = 64;
 /// From so many bytes of live runs on, growth makes heaps look for whole free pages in the sparsest
 /// slabs: so many slabs and calls for one slow call.
 pub const sweep_live_min = 8 * mib;

@@ -123,6 +123,7 @@ pub const Heap = extern struct {
     /// Under the lock: see sparse_slabs.
     idle: isize,
     sweep_class: u32,
+    offers_passed: u32,
     /// Bit c: the bin of class c has slots.
     used_bins: [2]u64,
     small: Traffic,

@@ -50,8 +50,9 @@ fn nextBucketBegins(slab: *const Slice) u32 {
 fn setThreshold(slab: *Slice) void {
     var next = nextBucketBegins(slab);
     const free: u32 = slab.free_count;
-    // Nothing but emptiness lies ahead: half of the way there.
-    if (next == slab.block_count) next = free + (next - free + 1) / 2;
+    // Nothing but emptiness lies ahead: half of the way there, if there is something to do.
+    const on_the_way = slab.bucket == dormant or sparse_slabs.isOffered(slab);
+    if (next == slab.block_count and on_the_way) next = free + (next - free + 1) / 2;
     slab.threshold = @intCast(next);
 }
 
@@ -115,7 +116,7 @@ fn destroy(heap: *Heap, id: SliceId) void {
     // hands the run allocator was in.
     const holder = heap.lock.heldBy();
     const holes = slabs.holes.bytes(slice(id));
-    if (holes != 0) region.run_allocator.forgetHoles(holes, false, holder);
+    if (holes != 0) region.run_allocator.forgetHoles(holes, holder);
     slabs.destroy(id, holder);
 }
 
@@ -137,7 +138,7 @@ pub fn take(heap: *Heap, id: SliceId, slots: [*]usize, wanted: u32) u32 {
     const filled = holes_before - slabs.holes.bytes(slice(id));
     if (filled != 0) {
         heap.idle += @intCast(filled);
-        region.run_allocator.forgetHoles(filled, true, heap.lock.heldBy());
+        region.run_allocator.forgetHoles(filled, heap.lock.heldBy());
     }
     return got;
 }

@@ -181,8 +181,8 @@ pub fn drainHelped(target: *Heap, helper: *Heap) void {
 }
 
 /// Puts what waits in the inboxes of all other heaps into their slabs, and gives back those that
-/// are empty and the free pages of the others: for trim, on behalf of threads that may not call for long. A heap at work is passed
-/// over.
+/// are empty and the free pages of the others: for trim, on behalf of threads that may not call for
+/// long. A heap at work is passed over.
 pub noinline fn drainOthers(helper: *Heap) void {
     for (1..registry.end()) |id| {
         const target = registry.get(@intCast(id)) orelse continue;

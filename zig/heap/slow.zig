@@ -397,6 +397,8 @@ pub fn trim(keep: usize) usize {
     const call = Call.begin() orelse return 0;
     defer call.end();
     const heap = call.heap;
+    const purged = &region.purge.purged_bytes;
+    const before = purged.load(.monotonic); // A statistic; own purges are in order.
     heap.lock.acquire(heap.id);
     while (!heap.inbox.isEmpty()) {
         remote_free.drain(heap, heap, t.drain_messages_max, false);
@@ -413,7 +415,8 @@ pub fn trim(keep: usize) usize {
     remote_free.postAll(heap, .allowed);
     const kept = region.huge_block.cache.bytes.load(.monotonic); // A statistic.
     region.huge_block.dropAll(heap.id);
-    return kept + region.run_allocator.trim(keep, heap.id);
+    region.run_allocator.trim(keep, heap.id);
+    return kept + (purged.load(.monotonic) - before);
 }
 
 /// Checks the calling thread's heap and what it stands on. For tests.

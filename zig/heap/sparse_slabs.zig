@@ -14,6 +14,7 @@ const slabs = @import("slab");
 const t = base.tunables;
 const size_class = base.size_class;
 const slice = region.space.slice;
+const Slice = region.Slice;
 const SliceId = region.SliceId;
 const heaps = @import("heap.zig");
 const partial_slabs = @import("partial_slabs.zig");
@@ -35,14 +36,23 @@ fn isOver(heap: *const Heap) bool {
     return idle > reserve / 2 / @max(registry.activeCount(), 1);
 }
 
+/// Whether slabs of this class are large enough to have stretches worth a call.
+pub fn isOffered(slab: *const Slice) bool {
+    return size_class.geometry[slab.class].slices * t.slice_size >= 4 * t.hole_size_min;
+}
+
 /// A slab of this heap has become emptier: gives back what is worth it.
 pub fn offer(heap: *Heap, id: SliceId) void {
     const slab = slice(id);
-    if (slab.free_count < slab.block_count / 2) return;
-    if (size_class.geometry[slab.class].slices * t.slice_size < 2 * t.hole_size_min) return;
+    if (slab.free_count < slab.block_count / 2 or !isOffered(slab)) return;
     if (!isOver(heap)) return;
+    if (heap.offers_passed != 0) {
+        heap.offers_passed -= 1;
+        return;
+    }
     var budget: slabs.holes.Budget = .{ .least = t.hole_size_min, .calls = t.hole_calls_max };
     _ = punch(heap, id, &budget);
+    if (budget.refused) heap.offers_passed = t.offers_passed;
 }
 
 fn punch(heap: *Heap, id: SliceId, budget: *slabs.holes.Budget) usize {
@@ -65,12 +75,14 @@ pub noinline fn sweep(heap: *Heap, growth: usize) void {
         const id = partial_slabs.emptiest(heap);
         if (id == 0) return;
         purged += punch(heap, id, &budget);
+        if (budget.refused or budget.calls == 0) return;
         partial_slabs.setDormant(heap, id);
-        if (purged >= growth or budget.calls == 0) return;
+        if (purged >= growth) return;
     }
 }
 
-/// Gives back every whole free page of every slab. For trim.
+/// Gives back every whole free page of every slab, but for slabs where the system refuses. For
+/// trim.
 pub noinline fn sweepAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {
         if (heap.current[class] != 0) sweepOne(heap, heap.current[class]);
@@ -85,6 +97,7 @@ fn sweepOne(heap: *Heap, id: SliceId) void {
     var budget: slabs.holes.Budget = .{
         .least = os.machine.page_size,
         .calls = std.math.maxInt(u32),
+        .forced = true,
     };
     _ = punch(heap, id, &budget);
 }

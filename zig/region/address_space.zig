@@ -280,10 +280,13 @@ fn reservationSize() usize {
     return if (is_first) t.region_size_min else size;
 }
 
+/// Bytes of arena parts that were given back, of whichever region. Under the run lock.
+pub var arena_returned: usize = 0;
+
 fn reservedBytes() u64 {
     var sum: u64 = 0;
     for (regions[0..count()]) |*region| sum += region.reserved_length - region.returned;
-    return sum;
+    return sum - arena_returned;
 }
 
 fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {

@@ -38,8 +38,7 @@ var earlier_bytes: usize = 0;
 var amplitude_bytes: usize = 0;
 var reused_bytes: usize = 0;
 var reuse_seen: bool = false;
-/// Written under the lock, read also without, as a guess: monotonic.
-var swing_bytes: base.atomic.Value(usize) = .init(0);
+var swing_bytes: usize = 0;
 /// Whether it was needed in this window: purged memory was reused, or what is dirty moved.
 var swing_seen: bool = false;
 var dirty_least: u32 = 0;
@@ -68,7 +67,7 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
     dirty_least = @min(dirty_least, runs.dirty_slices -| freed);
     dirty_most = @max(dirty_most, runs.dirty_slices);
     if (isRefused()) return nothing;
-    const reserve: u32 = @intCast(reserveOf(live_bytes) >> t.slice_shift);
+    const reserve: u32 = @intCast((reserveOf(live_bytes) + swing_bytes) >> t.slice_shift);
     if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
         const excess = runs.dirty_slices - reserve;
         const share = @max(freed *| 2, piece_max);
@@ -79,13 +78,9 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
     return .{ .slices = piece_max / 2, .piece = piece_max / 2, .aged = true };
 }
 
-fn swing() usize {
-    return swing_bytes.load(.monotonic); // See there.
-}
-
-/// Bytes that may stay dirty with so many live. Under the lock, or for a guess without.
+/// Bytes that may stay dirty with so many live, but for what swings.
 pub fn reserveOf(live_bytes: usize) usize {
-    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share) + swing();
+    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
 }
 
 fn isRefused() bool {
@@ -104,7 +99,7 @@ fn tick() void {
     now_ms = @truncate(os.host.clockMs());
     if (now_ms -% window_start_ms < t.swing_window_ms) return;
     const moved_bytes = @as(usize, dirty_most - dirty_least) << t.slice_shift;
-    if (!swing_seen and moved_bytes < swing() / 2) swing_bytes.store(0, .monotonic);
+    if (!swing_seen and moved_bytes < swing_bytes / 2) swing_bytes = 0;
     const dirty = run_allocator.runs.dirty_slices;
     dirty_least = dirty;
     dirty_most = dirty;
@@ -122,11 +117,12 @@ fn tick() void {
 /// For tests: as if the last purge, and the last refusal, were long ago.
 pub fn forgetSwing() void {
     refused_until_ms = 0;
+    hole_credit = space.committedBytes();
     window_bytes = 0;
     earlier_bytes = 0;
     amplitude_bytes = 0;
     reused_bytes = 0;
-    swing_bytes.store(0, .monotonic);
+    swing_bytes = 0;
 }
 
 /// Called under the lock when purged memory is handed out again.
@@ -139,10 +135,10 @@ pub fn noteReuse(bytes: usize) void {
     reused_bytes += again;
     reuse_seen = true;
     // Once may be chance: a program that shrinks, grows again, and then ends.
-    const recurs = swing() != 0 or reused_bytes >= t.swings_min * amplitude_bytes;
+    const recurs = swing_bytes != 0 or reused_bytes >= t.swings_min * amplitude_bytes;
     if (!recurs) return;
-    const sum = if (swing() == 0) amplitude_bytes else swing() + again;
-    swing_bytes.store(@min(sum, space.committedBytes()), .monotonic);
+    const sum = if (swing_bytes == 0) amplitude_bytes else swing_bytes + again;
+    swing_bytes = @min(sum, space.committedBytes());
     swing_seen = true;
 }
 
@@ -152,16 +148,34 @@ fn notePurged(bytes: usize) void {
     _ = purged_bytes.fetchAdd(bytes, .monotonic); // A statistic.
 }
 
-/// Whether memory goes back at all just now. Under the lock.
-pub fn isAllowed() bool {
+/// Bytes that may still become holes. Memory that was purged in runs is told when it swings; of
+/// holes nobody knows when they are filled by way of a slab that was given back meanwhile, so what
+/// they can cost is bounded. Under the lock.
+var hole_credit: usize = 0;
+var hole_credit_ms: u32 = 0;
+
+/// Called under the lock when a heap takes memory that was never used.
+pub fn noteGrowth(bytes: usize) void {
+    hole_credit += bytes;
+}
+
+/// Whether so many bytes may become holes now, which are then spent. Under the lock.
+pub fn mayPunch(bytes: usize) bool {
     ticks +%= 1;
     if (ticks % t.clock_period == 0) tick();
-    return decay_ms >= 0 and !isRefused();
+    if (decay_ms < 0 or isRefused()) return false;
+    const earned = @as(usize, now_ms -% hole_credit_ms) * t.hole_rate;
+    hole_credit_ms = now_ms;
+    hole_credit = @min(hole_credit + earned, space.committedBytes());
+    if (hole_credit < bytes) return false;
+    hole_credit -= bytes;
+    return true;
 }
 
 /// Called under the lock when so many bytes within a slab were purged; null: it was refused.
 pub fn noteHole(bytes: ?usize) void {
-    notePurged(bytes orelse return noteRefusal());
+    const purged = bytes orelse return noteRefusal();
+    _ = purged_bytes.fetchAdd(purged, .monotonic); // A statistic.
 }
 
 fn noteRefusal() void {

@@ -43,12 +43,21 @@ pub fn liveBytes() usize {
 }
 
 /// Purges pages within a slab, of which `resident` bytes are no holes yet. Nobody touches them
-/// meanwhile: the caller holds the lock of its heap. False: purging is off, or refused.
-pub noinline fn punch(address: usize, length: usize, resident: usize, holder: u32) bool {
-    lock.acquire(holder);
-    const allowed = purge.isAllowed();
-    lock.release();
-    if (!allowed) return false;
+/// meanwhile: the caller holds the lock of its heap. `forced`: also when enough was purged lately,
+/// or nothing is to be purged. False: it may not be, or the system refused.
+pub noinline fn punch(
+    address: usize,
+    length: usize,
+    resident: usize,
+    forced: bool,
+    holder: u32,
+) bool {
+    if (!forced) {
+        lock.acquire(holder);
+        const may = purge.mayPunch(resident);
+        lock.release();
+        if (!may) return false;
+    }
     const ok = os.memory.purge(@ptrFromInt(address), length);
     lock.acquire(holder);
     defer lock.release();
@@ -60,12 +69,15 @@ pub noinline fn punch(address: usize, length: usize, resident: usize, holder: u3
 }
 
 /// Holes that are handed out again, or whose slab is given back.
-pub noinline fn forgetHoles(bytes: usize, reused: bool, holder: u32) void {
+pub noinline fn forgetHoles(bytes: usize, holder: u32) void {
     lock.acquire(holder);
     defer lock.release();
-    // Not exact in a child of fork, which counts anew.
-    hole_bytes.store(hole_bytes.load(.monotonic) -| bytes, .monotonic);
-    if (reused) purge.noteReuse(bytes);
+    forgetHolesLocked(bytes);
+}
+
+/// The same under the lock, or in a child of fork, which has one thread.
+pub fn forgetHolesLocked(bytes: usize) void {
+    hole_bytes.store(hole_bytes.load(.monotonic) - bytes, .monotonic);
 }
 
 /// What is to be purged at the end of the slow call. Under the lock.
@@ -189,6 +201,7 @@ fn takeFrontier(number: u32, length: u32, use: Use) ?Run {
         if (state == .clean) purge.noteReuse(@as(usize, area.frontier - first) << t.slice_shift);
     }
     noteGrowth(@intCast(end - area.frontier));
+    purge.noteGrowth((@as(usize, @intCast(end)) - area.frontier) << t.slice_shift);
     area.frontier = @intCast(end);
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
@@ -290,9 +303,8 @@ fn extend(first: SliceId, length: u32, length_new: u32) bool {
     return true;
 }
 
-/// Purges dirty runs until at most `keep` bytes of them are left; bytes given back.
-pub noinline fn trim(keep: usize, holder: u32) usize {
-    const before = purge.purged_bytes.load(.monotonic); // A statistic; own purges are in order.
+/// Purges dirty runs until at most `keep` bytes of them are left.
+pub noinline fn trim(keep: usize, holder: u32) void {
     while (true) {
         lock.acquire(holder);
         const dirty = @as(usize, runs.dirty_slices) << t.slice_shift;
@@ -301,7 +313,6 @@ pub noinline fn trim(keep: usize, holder: u32) usize {
         const slices: u32 = @intCast((dirty - keep + t.slice_size - 1) >> t.slice_shift);
         if (!purge.run(.{ .slices = slices, .piece = slices }, holder)) break;
     }
-    return purge.purged_bytes.load(.monotonic) - before;
 }
 
 /// Called when the system refuses address space (a limit, as a rule): gives back what is reserved
@@ -323,7 +334,7 @@ fn releaseRest(holder: u32) bool {
     lock.acquire(holder);
     defer lock.release();
     if (!space.giveBackRest(limit)) return false;
-    space.at(0).returned += arena.giveBackRest(holder);
+    space.arena_returned += arena.giveBackRest(holder);
     return true;
 }
 
@@ -379,7 +390,6 @@ pub noinline fn repairAfterFork(
     if (!lock.holderLost(survivor)) return;
     runs = .{};
     live_slices.store(0, .monotonic); // Under the lock.
-    hole_bytes.store(0, .monotonic);
     for (0..space.count()) |index| {
         const number: u32 = @intCast(index);
         if (space.isVacant(number)) continue;

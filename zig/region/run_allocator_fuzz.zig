@@ -28,7 +28,7 @@ const Model = struct {
             3, 4 => model.resize(held, length),
             5, 6 => model.release(held, step.call & 8 != 0),
             else => {
-                _ = runs.trim(step.size(20), holder);
+                runs.trim(step.size(20), holder);
                 runs.check(holder);
             },
         }

@@ -16,8 +16,14 @@ const space = region.space;
 const Slice = region.Slice;
 const SliceId = region.SliceId;
 
-/// How much of one slab may be purged: pieces of at least `least` bytes, in `calls` system calls.
-pub const Budget = struct { least: usize, calls: u32 };
+/// How much may be purged: pieces of at least `least` bytes, in `calls` system calls. `forced`: see
+/// run_allocator.punch. `refused`: set when one may not be.
+pub const Budget = struct {
+    least: usize,
+    calls: u32,
+    forced: bool = false,
+    refused: bool = false,
+};
 
 fn sliceOf(head: *Slice, page: usize) *Slice {
     const all: [*]Slice = @ptrCast(head);
@@ -41,7 +47,7 @@ pub noinline fn punch(id: SliceId, budget: *Budget, holder: u32) usize {
     const size = size_class.sizes[slab.class];
     var sum: usize = 0;
     var block: u32 = 0;
-    while (budget.calls > 0) {
+    while (budget.calls > 0 and !budget.refused) {
         const first = slabs.nextFree(slab, block);
         if (first == slab.block_count) break;
         block = slabs.nextHeld(slab, first);
@@ -51,13 +57,13 @@ pub noinline fn punch(id: SliceId, budget: *Budget, holder: u32) usize {
         const is_last = block == slab.block_count;
         const to = if (is_last) std.mem.alignForward(usize, end, page) else end & ~(page - 1);
         if (from >= to) continue;
-        sum += punchRange(id, from / page, to / page, budget, holder) orelse break;
+        sum += punchRange(id, from / page, to / page, budget, holder);
     }
     return sum;
 }
 
-/// The same for the pages of one stretch of free blocks. Null: refused.
-fn punchRange(id: SliceId, from: usize, to: usize, budget: *Budget, holder: u32) ?usize {
+/// The same for the pages of one stretch of free blocks.
+fn punchRange(id: SliceId, from: usize, to: usize, budget: *Budget, holder: u32) usize {
     const page = os.machine.page_size;
     const head = space.slice(id);
     var first = from;
@@ -70,9 +76,9 @@ fn punchRange(id: SliceId, from: usize, to: usize, budget: *Budget, holder: u32)
     budget.calls -= 1;
     const address = space.address(id) + first * page;
     const length = (end - first) * page;
-    if (!region.run_allocator.punch(address, length, resident * page, holder)) {
-        budget.calls = 0;
-        return null;
+    if (!region.run_allocator.punch(address, length, resident * page, budget.forced, holder)) {
+        budget.refused = true;
+        return 0;
     }
     for (first..end) |index| sliceOf(head, index).holes |= bitOf(index);
     head.hole_count += @intCast(resident);
@@ -143,12 +149,12 @@ test "holes: pages of free blocks read as zero, those of held blocks stay" {
             random.shuffle(usize, slots[0..held]);
             const kept = random.uintAtMost(u32, held / 4);
             while (held > kept) : (held -= 1) try slabs.putAt(slots[held - 1]);
-            var budget: Budget = .{ .least = page, .calls = 1000 };
+            var budget: Budget = .{ .least = page, .calls = 1000, .forced = true };
             const before = bytes(slab);
             const sum = punch(id, &budget, 1);
             try std.testing.expectEqual(before + sum, bytes(slab));
             slabs.check(id);
-            budget = .{ .least = page, .calls = 1000 };
+            budget = .{ .least = page, .calls = 1000, .forced = true };
             try std.testing.expectEqual(@as(usize, 0), punch(id, &budget, 1));
             for (slots[0..kept]) |block| {
                 try std.testing.expect(std.mem.allEqual(u8, bytesOf(block, size), 0xa5));
@@ -181,7 +187,7 @@ test "holes: the system refuses" {
     const id = slabs.create(size_class.small_count, 0x2020, 1).?;
     defer slabs.destroy(id, 1);
     os.fake.failFrom(1);
-    var budget: Budget = .{ .least = t.hole_size_min, .calls = 4 };
+    var budget: Budget = .{ .least = t.hole_size_min, .calls = 4, .forced = true };
     const sum = punch(id, &budget, 1);
     os.fake.failNone();
     region.purge.forgetSwing();

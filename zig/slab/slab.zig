@@ -71,6 +71,7 @@ pub fn rebuild(id: SliceId, entry: u32) void {
     slab.free_count = @intCast(set_bits + (slab.block_count - slab.fresh));
     slab.hint = 0;
     // What was about to be purged or handed out: no holes, as far as anybody knows.
+    region.run_allocator.forgetHolesLocked(holes.bytes(slab));
     slab.hole_count = 0;
     for (0..g.slices) |back| space.slice(id + @as(u32, @intCast(back))).holes = 0;
 }
