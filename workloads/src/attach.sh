@@ -2,7 +2,7 @@
 set -eu
 gcc -g -O1 -pthread attached.c -o attached
 ./attached >answers &
-until grep -q ready answers; do sleep 0.02; done
+until grep -qs ready answers; do sleep 0.02; done
 # Other lines have addresses and ids, and warnings of threads that end.
 gdb --batch -nx -p $! -x attach.gdb >session 2>&1 || true
 sed -n 's/^RESULT //p; s/^#0.* \(main\) .*/in \1/p' session
