@@ -213,7 +213,7 @@ LISTED = json.dumps({"profiles": [{"name": "mixed"}, {"name": "ring", "threads_m
 
 def test_what_bench_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "run_quietly", lambda argv: LISTED)
-    every, usual = bench.every_subject(ROOT, 1, full=False)
+    every, usual = bench.every_subject(ROOT, full=False)
     quick = {subject.item.name for subject in usual}
     assert {"allocbench/mixed", "sqlite3-shell"} <= quick
     assert "allocbench/ring" not in quick
@@ -222,12 +222,12 @@ def test_what_bench_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.choose(every, usual, []) == usual
     with pytest.raises(UsageError, match="nothing is called 'none'"):
         bench.choose(every, usual, ["none"])
-    full = {subject.item.name for subject in bench.every_subject(ROOT, 1, full=True)[1]}
+    full = {subject.item.name for subject in bench.every_subject(ROOT, full=True)[1]}
     assert full > quick
     assert "allocbench/ring" in full
     monkeypatch.setattr(bench, "run_quietly", lambda argv: "")
     with pytest.raises(ToolMissingError, match="build it with"):
-        bench.every_subject(ROOT, 1, full=False)
+        bench.every_subject(ROOT, full=False)
 
 
 def test_the_quick_form_has_a_limit_of_time(
