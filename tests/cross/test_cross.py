@@ -22,8 +22,8 @@ LONG = (
     *SHORT, "fork.c", "introspect.c", "libc_results.c", "signals.c", "threads.c", "usable.c",
 )  # fmt: skip
 
-# On aarch64 each of these but sparse.c, kept.c and those of libstdc++, and each case below, was seen
-# to fail or hang with glibc's malloc too.
+# On aarch64 each of these but sparse.c, kept.c and those of libstdc++, and each case below, was
+# seen to fail or hang with glibc's malloc too.
 NOT_HERE_PROGRAMS = {
     "give_back.c": "reads /proc/self/statm, which counts qemu's own memory",
     "oom.c": "qemu ignores RLIMIT_AS set by the program",
