@@ -1,11 +1,12 @@
 //! Slabs of which little is held: when their free pages go back to the system (slab/holes.zig).
 //!
 //! `heap.idle` is what the heap's slabs have of free memory that may be resident: for each slab its
-//! free blocks less its holes, in bytes; less than zero never. Over the reserve (region/purge.zig)
-//! two things happen. A slab that has become emptier gives back stretches of pages that are worth a
-//! call of their own. And when the process is about to use more memory of the system, the emptiest
-//! slabs are looked through for single pages, each once until it has changed: memory that lies
-//! about is used before more is taken. Every function needs the heap's lock, `sweep` takes it.
+//! free blocks less its holes, in bytes. (A hole may reach past the last block of a slab: then it
+//! is a little less than nothing.) Over a part of the reserve (region/purge.zig) two things happen.
+//! A slab that has become emptier gives back stretches of pages that are worth a call of their own.
+//! And when the process is about to use more memory of the system, the emptiest slabs are looked
+//! through for single pages, each once until it has changed: memory that lies about is used before
+//! more is taken. Every function needs the heap's lock, `sweep` takes it.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");

@@ -77,7 +77,8 @@ pub noinline fn forgetHoles(bytes: usize, holder: u32) void {
 
 /// The same under the lock, or in a child of fork, which has one thread.
 pub fn forgetHolesLocked(bytes: usize) void {
-    hole_bytes.store(hole_bytes.load(.monotonic) - bytes, .monotonic);
+    // Not below 0: in a child, a slab that was just being given back is counted out twice.
+    hole_bytes.store(hole_bytes.load(.monotonic) -| bytes, .monotonic);
 }
 
 /// What is to be purged at the end of the slow call. Under the lock.
