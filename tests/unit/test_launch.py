@@ -53,6 +53,16 @@ def test_a_pipe_that_closes_ends_the_writer(tmp_path: Path) -> None:
     assert result.stdout == b"y\n141\n"
 
 
+def test_an_ignored_signal_is_not_inherited(tmp_path: Path) -> None:
+    # A shell's background job ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = start(tmp_path, "sh", "-c", "kill -INT $$; echo alive").wait(PATIENCE_S)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.status, result.stdout) == (-signal.SIGINT, b"")
+
+
 def test_what_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
     text = "sleep 1000 & (setsid sleep 1001 &) ; echo $!; wait"
     run = start(tmp_path, "sh", "-c", text)

@@ -5,46 +5,95 @@ const std = @import("std");
 const t = @import("tunables.zig");
 const assert = @import("assert.zig").assert;
 
-// 16-byte steps up to 64 bytes, then `classes_per_doubling` classes per doubling. With n - 1 =
-// 1xx...b the class index is the exponent times 4 plus the next two bits, less a constant.
-const steps = t.classes_per_doubling;
-const steps_shift = std.math.log2_int(u32, steps);
-const linear_max = 16 * steps;
-const linear_count = steps;
+/// Multiples of 16 bytes up to here.
+const linear_max = 64;
+const grid_shift = 3;
+/// Sizes above table_size_max fall into eighths of their doubling.
+const grid_count = 8 * @as(u32, std.math.log2_int(u32, t.medium_size_max / t.table_size_max));
 
-/// Classes 1..small_count are small.
-pub const small_count = classOf(t.small_size_max);
-/// Classes small_count+1..count-1 are medium.
-pub const count = classOf(t.medium_size_max) + 1;
-
-/// The class whose blocks are the smallest that hold `size` bytes (1..medium_size_max).
-pub inline fn classOf(size: usize) u32 {
-    const last = size -| 1;
-    if (last < linear_max) return @intCast((last >> 4) + 1);
-    // 63 - clz, as the one instruction that x86 has for it (never of 0 here).
-    const exponent: u32 = 63 ^ @as(u32, @clz(@as(u64, last | 1)));
-    // Not u5: its range would be masked into with an instruction of its own.
-    const shift: u32 = exponent - steps_shift;
-    const first_shift = std.math.log2_int(u32, linear_max) - steps_shift;
-    const offset = (first_shift << steps_shift) + steps - linear_count - 1;
-    const leading: u32 = @truncate(@as(u64, last) >> @as(u6, @truncate(shift)));
-    return (shift << steps_shift) + leading - offset;
+/// Whether there is a class that many eighths above a power of two.
+fn isClass(base: u32, eighths: u32) bool {
+    const above = base * eighths >> grid_shift;
+    // A run is of whole slices.
+    if (base >= t.small_size_max and above % t.slice_size != 0) return false;
+    if (eighths == 1) return base >= t.header_size_min and base < t.header_size_max;
+    return eighths % 2 == 0;
 }
 
 /// Bytes of a block of each class.
 pub const sizes: [count]u32 = blk: {
-    var table: [count]u32 = @splat(0);
-    for (1..linear_count + 1) |class| table[class] = 16 * class;
-    var class = linear_count + 1;
+    var table: [count]u32 = undefined;
+    for (all[0..count], &table) |from, *to| to.* = from;
+    break :blk table;
+};
+
+/// As many as there are, then zeros.
+const all: [256]u32 = blk: {
+    @setEvalBranchQuota(10_000);
+    var table: [256]u32 = @splat(0);
+    var class = 1;
+    while (class <= linear_max / 16) : (class += 1) table[class] = 16 * class;
     var base = linear_max;
     while (base < t.medium_size_max) : (base *= 2) {
-        for (1..steps + 1) |step| {
-            table[class] = base + base / steps * step;
+        for (1..(1 << grid_shift) + 1) |eighths| {
+            if (!isClass(base, eighths)) continue;
+            table[class] = base + (base * eighths >> grid_shift);
             class += 1;
         }
     }
     break :blk table;
 };
+
+/// Classes 1..small_count are small.
+pub const small_count: u32 = smallestOf(t.small_size_max);
+/// Classes small_count+1..count-1 are medium.
+pub const count: u32 = @as(u32, smallestOf(t.medium_size_max)) + 1;
+
+fn smallestOf(comptime size: u32) u8 {
+    @setEvalBranchQuota(10_000);
+    var class = 1;
+    while (all[class] < size) class += 1;
+    return class;
+}
+
+/// Class by (size + 15) / 16, of up to table_size_max bytes.
+pub const by_units: [t.table_size_max / 16 + 1]u8 = blk: {
+    @setEvalBranchQuota(100_000);
+    var table: [t.table_size_max / 16 + 1]u8 = undefined;
+    for (&table, 0..) |*class, units| class.* = smallestOf(units * 16);
+    break :blk table;
+};
+
+/// Class by `gridOf`, of more than table_size_max bytes.
+pub const by_grid: [grid_count]u8 = blk: {
+    @setEvalBranchQuota(100_000);
+    var table: [grid_count]u8 = undefined;
+    for (&table, 0..) |*class, index| {
+        const base = t.table_size_max << (index >> grid_shift);
+        class.* = smallestOf(base + (base >> grid_shift) * ((index & 7) + 1));
+    }
+    break :blk table;
+};
+
+/// The class whose blocks are the smallest that hold `size` bytes (up to medium_size_max).
+pub inline fn classOf(size: usize) u32 {
+    if (size <= t.table_size_max) return by_units[(size + 15) >> 4];
+    return by_grid[gridOf(size)];
+}
+
+/// Which eighth of which doubling a size above table_size_max falls into. With n - 1 = 1xxx...b the
+/// exponent and the next three bits number them.
+pub inline fn gridOf(size: usize) u32 {
+    assert(size > t.table_size_max);
+    const last = size - 1;
+    // 63 - clz, as the one instruction that x86 has for it (never of 0 here).
+    const exponent: u32 = 63 ^ @as(u32, @clz(@as(u64, last | 1)));
+    // Not u5: its range would be masked into with an instruction of its own.
+    const shift: u32 = exponent - grid_shift;
+    const leading: u32 = @truncate(@as(u64, last) >> @as(u6, @truncate(shift)));
+    const first = std.math.log2_int(u32, t.table_size_max) - grid_shift + 1;
+    return (shift << grid_shift) + leading - (@as(u32, first) << grid_shift);
+}
 
 /// How a class is cut into slabs; for a medium class, how long its runs are.
 pub const Geometry = struct {
@@ -88,12 +137,14 @@ fn geometryOf(comptime class: u32) Geometry {
     };
 }
 
-/// The fewest slices that hold 8 blocks and waste at most a 32nd part at the end.
+/// The fewest slices that hold 8 blocks (of large ones as many as fit into slab_bytes_min) and
+/// waste at most a 32nd part at the end.
 fn slabSlices(comptime size: u32) u32 {
+    const blocks_min = @max(1, @min(8, t.slab_bytes_min / size));
     for (1..65) |slices| {
         const bytes = slices * t.slice_size;
         const blocks = @min(bytes / size, t.slab_blocks_max);
-        if (blocks < 8) continue;
+        if (blocks < blocks_min) continue;
         const waste = bytes - blocks * size;
         if (waste * 32 <= bytes or bytes >= 16 * size) return slices;
     }
@@ -128,10 +179,19 @@ test "classOf: every size up to 2 MiB gets the smallest class that holds it" {
     try std.testing.expectEqual(@as(u32, 1), classOf(0));
 }
 
-test "internal waste is at most 20 % above 64 bytes" {
+test "internal waste is at most 20 % above 64 bytes, and 11 % for a power of two and a header" {
     for (65..t.medium_size_max + 1) |size| {
-        const waste = sizes[classOf(size)] - size;
-        try std.testing.expect(waste * 5 <= sizes[classOf(size)]);
+        const class = classOf(size);
+        // Runs are of whole slices.
+        const least = std.mem.alignForward(usize, size, t.slice_size);
+        if (class > small_count and sizes[class] <= least) continue;
+        const waste = sizes[class] - size;
+        try std.testing.expect(waste * 5 <= sizes[class]);
+    }
+    var power: usize = t.header_size_min;
+    while (power < t.header_size_max) : (power *= 2) {
+        const waste = sizes[classOf(power + 16)] - power;
+        try std.testing.expectEqual(power / 8, waste);
     }
 }
 
@@ -146,13 +206,13 @@ test "reciprocal: exact block index for every offset in a slab" {
     }
 }
 
-test "slabs: at least 8 blocks, at most 1024, a 16th wasted at most" {
+test "slabs: at least 8 blocks or 28 KiB, at most 1024 blocks, a 32nd wasted at most" {
     for (1..small_count + 1) |class| {
         const g = geometry[class];
-        try std.testing.expect(g.blocks >= 8);
-        try std.testing.expect(g.blocks <= t.slab_blocks_max);
         const bytes = g.slices * t.slice_size;
-        try std.testing.expect((bytes - g.blocks * sizes[class]) * 16 <= bytes);
+        try std.testing.expect(g.blocks >= 8 or g.blocks * sizes[class] >= 28 * t.kib);
+        try std.testing.expect(g.blocks <= t.slab_blocks_max);
+        try std.testing.expect((bytes - g.blocks * sizes[class]) * 32 <= bytes);
     }
 }
 

@@ -117,9 +117,6 @@ pub const Heap = extern struct {
     live_seen: usize,
     /// How often that was, see magazine.noteShrinking.
     shrinkings: u8,
-    /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
-    current: [size_class.small_count + 1]SliceId,
-    partial: [size_class.small_count + 1][partial_slabs.list_count]SliceId,
     /// Under the lock: see sparse_slabs.
     idle: isize,
     sweep_class: u32,
@@ -129,6 +126,9 @@ pub const Heap = extern struct {
     small: Traffic,
     large: Traffic,
     inbox: message.Inbox,
+    /// Under the lock: the slab a class is refilled from, and the partial ones by free share.
+    current: [size_class.small_count + 1]SliceId,
+    partial: [size_class.small_count + 1][partial_slabs.list_count]SliceId,
     parked: [t.parked_max]usize,
 
     pub inline fn bin(heap: *Heap, class: u32) *Bin {
@@ -186,9 +186,14 @@ var dummy_slots: [2]usize = .{ 0, 0 };
 
 const table: [table_length]u16 = blk: {
     var result: [table_length]u16 = undefined;
-    for (&result, 0..) |*offset, index| {
-        offset.* = size_class.classOf(index * 16) * @sizeOf(Bin);
-    }
+    for (&result, size_class.by_units) |*offset, class| offset.* = @as(u16, class) * @sizeOf(Bin);
+    break :blk result;
+};
+
+/// The same of larger blocks, by size_class.gridOf.
+const grid: [size_class.by_grid.len]u16 = blk: {
+    var result: [size_class.by_grid.len]u16 = undefined;
+    for (&result, size_class.by_grid) |*offset, class| offset.* = @as(u16, class) * @sizeOf(Bin);
     break :blk result;
 };
 
@@ -279,7 +284,7 @@ pub inline fn allocateSmall(size: usize) ?usize {
 pub inline fn allocateMedium(size: usize) ?usize {
     assert(size <= t.medium_size_max);
     const heap = current();
-    const bin = heap.bin(size_class.classOf(size));
+    const bin = heap.binAt(grid[size_class.gridOf(size)]);
     if (build_options.checks) return null; // As in `pop`.
     if (size <= t.small_size_max) return pop(bin);
     if ((bin.top - 1)[0] == 0) return null; // Sentinels end here: they are never written.
@@ -360,8 +365,10 @@ comptime {
     assert(@sizeOf(Bin) == 32);
     assert(size_class.count * @sizeOf(Bin) <= bin_offset_mask);
     assert(t.heaps_max <= id_large);
-    // A thread that calls malloc and free once touches the first 4 KiB only.
-    assert(@offsetOf(Heap, "parked") <= 4096);
+    // A thread that calls malloc and free once, of up to 2 KiB, touches the first 4 KiB only.
+    const classes = size_class.classOf(2 * t.kib) + 1;
+    const list_bytes = partial_slabs.list_count * @sizeOf(SliceId);
+    assert(@offsetOf(Heap, "partial") + classes * list_bytes <= 4096);
 }
 
 test {

@@ -42,6 +42,10 @@ PERF_FLAGS = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 12
 # The value with the time it was wanted and the time it was counted.
 PERF_FORMAT = 1 | 2
 
+# Python ignores the first two, nohup the third, a shell's background job the others; the program
+# would inherit that (CPython's tests fail without SIGINT).
+INHERITED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+
 
 def become_program(plan: dict[str, Any], gate: int, spent: int) -> None:
     """In the child: set up files, signals and folder, then turn into the program."""
@@ -56,9 +60,8 @@ def become_program(plan: dict[str, Any], gate: int, spent: int) -> None:
             os.dup2(handle, number)
             os.close(handle)
         os.chdir(plan["cwd"])
-        # Python ignores these two, and a program would inherit that.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        for number in INHERITED:
+            signal.signal(number, signal.SIG_DFL)
         os.read(gate, 1)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         os.write(spent, SPENT.pack(cpu(usage), usage.ru_minflt, usage.ru_majflt, usage.ru_maxrss))
