@@ -25,13 +25,18 @@ class Ended:
     stderr: str
 
 
-def run(*words: str, preload: Path | None = None, env: Mapping[str, str] | None = None) -> Ended:
+def run(
+    *words: str,
+    preload: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    program: Path = BINARY,
+) -> Ended:
     """Runs it with these words; a run that hangs fails the test."""
     environment = {**clean_environment(), **(env or {})}
     if preload:
         environment["LD_PRELOAD"] = str(preload)
     done = subprocess.run(
-        [str(BINARY), *words], env=environment, capture_output=True, text=True, timeout=120,
+        [str(program), *words], env=environment, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)

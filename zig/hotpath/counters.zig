@@ -96,7 +96,8 @@ const Counter = struct {
     }
 };
 
-fn now() u64 {
+/// Nanoseconds of a clock that only moves on.
+pub fn now() u64 {
     var time: linux.timespec = undefined;
     _ = linux.clock_gettime(.MONOTONIC, &time);
     return @as(u64, @intCast(time.sec)) * std.time.ns_per_s + @as(u64, @intCast(time.nsec));

@@ -4,9 +4,13 @@
 const std = @import("std");
 const linux = std.os.linux;
 const counters = @import("counters.zig");
-
-extern "c" fn malloc(size: usize) ?[*]u8;
-extern "c" fn free(block: ?[*]u8) void;
+const crowd = @import("crowd.zig");
+const machine = @import("machine.zig");
+const Random = @import("random.zig").Random;
+const malloc = machine.malloc;
+const free = machine.free;
+const touched = machine.touched;
+const pages = machine.pages;
 
 const usage =
     \\usage: hotpath CASE [--ops N]
@@ -15,6 +19,11 @@ const usage =
     \\  replace N      one of N live blocks of 16-511 bytes at random is freed and made anew
     \\  remote         one thread allocates blocks of 64 bytes, another frees them
     \\  floor          one malloc in an otherwise empty program: see rss_kib
+    \\  idle N         N threads that called malloc and free once: rss_kib is what a thread costs
+    \\  spent N        N threads that replaced among 500 blocks of 16 bytes to 64 KiB and freed
+    \\                 them all: rss_kib is what is left, a thread
+    \\  threads N      N threads replace among 1,000 blocks of their own: ns_per_op is the wall
+    \\                 time of all divided by the operations of all
     \\
 ;
 
@@ -28,11 +37,16 @@ const Case = union(enum) {
     replace: usize,
     remote,
     floor,
+    idle: u32,
+    spent: u32,
+    threads: u32,
 };
 
 const Result = struct {
     ops: u64,
     cost: counters.Cost = .unknown,
+    /// In place of what the process has resident at its end.
+    resident_kib: ?u64 = null,
 };
 
 pub fn main(init: std.process.Init.Minimal) u8 {
@@ -63,7 +77,7 @@ fn parseCase(texts: []const []const u8) ?Case {
     if (texts.len == 0) return null;
     const tag = std.meta.stringToEnum(std.meta.Tag(Case), texts[0]) orelse return null;
     const numbers: usize = switch (tag) {
-        .pair, .replace => 1,
+        .pair, .replace, .idle, .spent, .threads => 1,
         .batch => 2,
         .remote, .floor => 0,
     };
@@ -77,7 +91,14 @@ fn parseCase(texts: []const []const u8) ?Case {
         .replace => .{ .replace = parse(texts[1], blocks_max) orelse return null },
         .remote => .remote,
         .floor => .floor,
+        .idle => .{ .idle = parseThreads(texts[1]) orelse return null },
+        .spent => .{ .spent = parseThreads(texts[1]) orelse return null },
+        .threads => .{ .threads = parseThreads(texts[1]) orelse return null },
     };
+}
+
+fn parseThreads(text: []const u8) ?u32 {
+    return @intCast(parse(text, crowd.threads_max) orelse return null);
 }
 
 /// A number from 1 to `high`.
@@ -94,6 +115,9 @@ fn run(case: Case, ops: ?u64) ?Result {
         .replace => |count| runReplace(count, ops orelse 4_000_000),
         .remote => runRemote(ops orelse 4_000_000),
         .floor => runFloor(),
+        .idle => |count| runCrowd(count, 1, .once),
+        .spent => |count| runSpent(count, ops orelse 1_600_000),
+        .threads => |count| runThreads(count, ops orelse 16_000_000),
     };
 }
 
@@ -144,19 +168,31 @@ fn runReplace(count: usize, ops: u64) ?Result {
     return .{ .ops = ops, .cost = meter.cost() };
 }
 
-/// A block that is written to, as a program would: else an allocator that leaves blocks alone would
-/// never bring them into memory at all.
-inline fn touched(size: usize) ?[*]u8 {
-    const block = malloc(size) orelse return null;
-    block[0] = 1;
-    std.mem.doNotOptimizeAway(block);
-    return block;
-}
-
 fn runFloor() ?Result {
     const block = malloc(1) orelse return null;
     std.mem.doNotOptimizeAway(block);
     return .{ .ops = 1 };
+}
+
+/// An operation is all that a thread does.
+fn runCrowd(count: u32, ops: u64, work: crowd.Work) ?Result {
+    const outcome = crowd.run(count, work) orelse return null;
+    return .{
+        .ops = ops * count,
+        .cost = .{ .cycles = null, .instructions = null, .nanoseconds = outcome.nanoseconds },
+        .resident_kib = if (outcome.grown_kib) |kib| (kib + count / 2) / count else null,
+    };
+}
+
+fn runSpent(count: u32, ops: u64) ?Result {
+    const each = ops / count + 1;
+    return runCrowd(count, each, .{ .variety = .{ .blocks = 500, .ops = each } });
+}
+
+/// An operation is one free and one malloc of any thread.
+fn runThreads(count: u32, ops: u64) ?Result {
+    const each = ops / count + 1;
+    return runCrowd(count, each, .{ .replace = .{ .blocks = 1000, .ops = each } });
 }
 
 /// Blocks change hands in batches, and waiting is outside the measured stretches. An operation of
@@ -205,60 +241,8 @@ fn runRemote(ops: u64) ?Result {
     };
 }
 
-/// xorshift, seeded alike in every run: each allocator meets the same sequence.
-const Random = struct {
-    state: u64 = 88172645463325252,
-
-    inline fn next(random: *Random) u64 {
-        random.state ^= random.state << 13;
-        random.state ^= random.state >> 7;
-        random.state ^= random.state << 17;
-        return random.state;
-    }
-
-    inline fn below(random: *Random, bound: usize) usize {
-        return @intCast((@as(u128, random.next()) * bound) >> 64);
-    }
-
-    inline fn size(random: *Random) usize {
-        return 16 + random.below(512 - 16);
-    }
-};
-
-fn pages(comptime T: type, count: usize) ?[]T {
-    const address = linux.mmap(
-        null,
-        count * @sizeOf(T),
-        .{ .READ = true, .WRITE = true },
-        .{ .TYPE = .PRIVATE, .ANONYMOUS = true },
-        -1,
-        0,
-    );
-    if (linux.errno(address) != .SUCCESS) return null;
-    const items: [*]T = @ptrFromInt(address);
-    return items[0..count];
-}
-
-/// KiB of this process in memory, by raw system calls; null without /proc.
-fn residentKib() ?u64 {
-    // Exact, where statm may lag behind by some pages per thread.
-    var buffer: [4096]u8 = undefined;
-    const file = linux.open("/proc/self/smaps_rollup", .{}, 0);
-    if (linux.errno(file) != .SUCCESS) return null;
-    defer _ = linux.close(@intCast(file));
-    const length = linux.read(@intCast(file), &buffer, buffer.len);
-    if (linux.errno(length) != .SUCCESS) return null;
-    var lines = std.mem.tokenizeScalar(u8, buffer[0..length], '\n');
-    while (lines.next()) |line| {
-        if (!std.mem.startsWith(u8, line, "Rss:")) continue;
-        var words = std.mem.tokenizeScalar(u8, line["Rss:".len..], ' ');
-        return std.fmt.parseInt(u64, words.next() orelse return null, 10) catch null;
-    }
-    return null;
-}
-
 fn report(texts: []const []const u8, result: Result) u8 {
-    const resident = residentKib();
+    const resident = result.resident_kib orelse machine.residentKib();
     var buffer: [1024]u8 = undefined;
     var out: std.Io.Writer = .fixed(&buffer);
     print(&out, texts, result, resident) catch return fail("the case has too long a name");

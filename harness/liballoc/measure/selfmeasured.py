@@ -27,9 +27,13 @@ SLOW_PROFILES = {
 }  # fmt: skip
 
 CASES = (
-    "pair 32", "pair 1000", "pair 100000", "batch 64 1000", "batch 64 100000", "replace 30000",
-    "replace 400000", "remote", "floor",
+    "pair 32", "pair 1000", "pair 4000", "pair 20000", "pair 100000", "pair 300000",
+    "pair 2000000", "batch 64 1000", "batch 64 100000", "replace 30000", "replace 400000",
+    "remote", "floor", "idle 64", "spent 16", "threads 1", "threads 2", "threads 8", "threads 64",
 )  # fmt: skip
+
+# Made for the memory that they show.
+MEMORY_CASES = ("floor", "idle")
 
 PERCENTILE = re.compile(r"p([0-9]{2})([0-9]*)(\.[0-9]+)?")
 
@@ -132,7 +136,7 @@ def cases(program: Path, outer: Mapping[str, str], names: Iterable[str] = CASES)
     """An item a case of the hot path's small benchmark."""
     found = []
     for name in names:
-        time = "cpu_s" if name == "floor" else "op_ns"
+        time = "cpu_s" if name.startswith(MEMORY_CASES) else "op_ns"
         item = Item(f"hotpath/{name.replace(' ', '-')}", "a tight loop", "hotpath", time)
         argv = (str(program), *name.split())
         environment = base_environment(outer, Path("/tmp"))
