@@ -31,6 +31,11 @@ def test_a_case_ends_with_its_figures(case: str, library: Path | None) -> None:
         assert OPS <= found["ops"] <= OPS + max([1000, *numbers])
 
 
+def test_an_idle_thread_costs_two_pages_at_most() -> None:
+    found = json.loads(run("idle", "256", program=HOTPATH, preload=LIBRARY).stdout)
+    assert found["rss_kib"] <= 8
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["walk"], ["pair"], ["pair", "0"], ["idle", "257"], ["threads", "-1"], ["spent", "x"],

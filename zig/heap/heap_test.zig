@@ -258,6 +258,18 @@ test "magazines of medium blocks are emptied by a program that frees only large 
     try std.testing.expect(heaps.medium.heldBytes(heap) <= bound);
 }
 
+test "every heap has a cold part of its own" {
+    release(allocate(24).?);
+    for (0..2 * t.cold_batch + 1) |_| {
+        const heap = registry.create(heaps.current().id) orelse return error.OutOfMemory;
+        try std.testing.expect(std.mem.allEqual(u8, std.mem.asBytes(heap.cold), 0));
+        heap.cold.parked = @splat(heap.id);
+        heap.state.store(.orphan, .monotonic); // One thread.
+        registry.markOrphan(heap);
+    }
+    registry.check();
+}
+
 test "look-up is total" {
     const small = allocate(24).?;
     try std.testing.expectEqual(@as(?usize, 32), lookup.usableSize(small));

@@ -30,7 +30,7 @@ pub const list_count = t.slab_buckets + 1;
 
 fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
     const slab = slice(id);
-    const list = &heap.partial[class][bucket];
+    const list = &heap.cold.partial[class][bucket];
     slab.bucket = bucket;
     slab.slab_state = .partial;
     slab.prev = 0;
@@ -61,13 +61,13 @@ fn remove(heap: *Heap, class: u32, id: SliceId) void {
     assert(slab.slab_state == .partial);
     if (slab.prev != 0) {
         slice(slab.prev).next = slab.next;
-    } else heap.partial[class][slab.bucket] = slab.next;
+    } else heap.cold.partial[class][slab.bucket] = slab.next;
     if (slab.next != 0) slice(slab.next).prev = slab.prev;
 }
 
 /// Takes out the fullest partial slab of a class and makes it `current` in name; 0: none.
 pub fn takeFullest(heap: *Heap, class: u32) SliceId {
-    for (heap.partial[class]) |id| {
+    for (heap.cold.partial[class]) |id| {
         if (id == 0) continue;
         remove(heap, class, id);
         slice(id).slab_state = .current;
@@ -159,7 +159,7 @@ pub fn countReturnedBytes(heap: *Heap, blocks: u64, bytes: u64) void {
 /// 0: there is none. Goes round the classes.
 pub fn emptiest(heap: *Heap) SliceId {
     for (0..size_class.small_count) |_| {
-        const id = heap.partial[heap.sweep_class + 1][bucket_last];
+        const id = heap.cold.partial[heap.sweep_class + 1][bucket_last];
         if (id != 0) return id;
         heap.sweep_class = (heap.sweep_class + 1) % size_class.small_count;
     }
@@ -223,7 +223,7 @@ noinline fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
 fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {
     const current = heap.current[class];
     if (current != 0 and slice(current).free_count > 0) return true;
-    for (heap.partial[class]) |first| {
+    for (heap.cold.partial[class]) |first| {
         if (first != 0 and (first != id or slice(first).next != 0)) return true;
     }
     return false;
@@ -238,7 +238,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
             heap.current[class] = 0;
             destroy(heap, current);
         }
-        for (heap.partial[class]) |first| {
+        for (heap.cold.partial[class]) |first| {
             var id = first;
             while (id != 0) {
                 const next = slice(id).next;
@@ -257,7 +257,7 @@ pub noinline fn releaseEmpty(heap: *Heap) void {
 /// the helper's hands are lost to the child.
 pub fn rebuild(heap: *Heap) void {
     heap.current = @splat(0);
-    heap.partial = @splat(@splat(0));
+    heap.cold.partial = @splat(@splat(0));
     heap.idle = 0;
     for (0..space.count()) |index| {
         const number: u32 = @intCast(index);
@@ -299,7 +299,7 @@ pub fn check(heap: *Heap) void {
             slabs.check(current);
             idle += sparse_slabs.idleOf(current);
         }
-        for (heap.partial[class], 0..) |first, bucket| {
+        for (heap.cold.partial[class], 0..) |first, bucket| {
             var prev: SliceId = 0;
             var id = first;
             while (id != 0) : (id = slice(id).next) {

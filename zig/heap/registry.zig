@@ -25,6 +25,9 @@ var next_id: base.atomic.Value(u32) = .init(1);
 var orphans: [t.heaps_max / 64]Word = @splat(.init(0));
 var orphan_count: base.atomic.Value(u32) = .init(0);
 
+/// The address of a batch of cold parts (a multiple of 64), and how many of them are taken.
+var cold_batch: base.atomic.Value(usize) = .init(0);
+
 /// Orphans a thief looks at.
 const steal_probes_max = 4;
 
@@ -38,9 +41,33 @@ pub fn end() u32 {
     return @min(next_id.load(.acquire), t.heaps_max);
 }
 
+/// A piece of the batch in use. A batch that lost the race for its place is left behind.
+fn takeCold(holder: u32) ?*heaps.Cold {
+    var seen = cold_batch.load(.monotonic); // Addresses only: the memory is zero, nobody wrote it.
+    while (true) {
+        const taken = seen % 64;
+        if (seen == 0 or taken == t.cold_batch) {
+            const bytes = t.cold_batch * @sizeOf(heaps.Cold);
+            const memory = region.arena.allocForever(bytes, holder) orelse return null;
+            const batch: *[t.cold_batch]heaps.Cold = @ptrCast(memory);
+            // monotonic: as above.
+            const next = @intFromPtr(batch) + 1;
+            seen = cold_batch.cmpxchgStrong(seen, next, .monotonic, .monotonic) orelse
+                return &batch[0];
+            continue;
+        }
+        // monotonic: as above.
+        seen = cold_batch.cmpxchgStrong(seen, seen + 1, .monotonic, .monotonic) orelse {
+            const batch: *[t.cold_batch]heaps.Cold = @ptrFromInt(seen - taken);
+            return &batch[taken];
+        };
+    }
+}
+
 /// A new heap; null when ids or memory are used up.
 pub noinline fn create(holder: u32) ?*Heap {
     if (next_id.load(.monotonic) >= t.heaps_max) return null; // A hint.
+    const cold = takeCold(holder) orelse return null;
     const memory = region.arena.allocForever(@sizeOf(Heap), holder) orelse return null;
     // acq_rel: ids are given out in order; the release is for `end`.
     const id = next_id.fetchAdd(1, .acq_rel);
@@ -49,7 +76,7 @@ pub noinline fn create(holder: u32) ?*Heap {
         return null;
     }
     const heap: *Heap = @ptrCast(memory);
-    heaps.initialise(heap, id);
+    heaps.initialise(heap, cold, id);
     table[id].store(heap, .release);
     return heap;
 }
@@ -139,6 +166,10 @@ pub fn check() void {
         assert(heap.id == id);
         const is_marked = orphans[id / 64].load(.monotonic) >> @intCast(id % 64) & 1 == 1;
         assert(is_marked == (heap.state.load(.monotonic) == .orphan));
+        for (1..id) |other| {
+            const before = get(@intCast(other)) orelse continue;
+            assert(before.cold != heap.cold);
+        }
     }
 }
 

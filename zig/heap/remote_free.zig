@@ -117,7 +117,7 @@ fn withoutMessage(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
 pub fn park(heap: *Heap, pointer: usize) void {
     const index = heap.parked_count;
     if (index == t.parked_max) return;
-    heap.parked[index] = pointer;
+    heap.cold.parked[index] = pointer;
     base.compilerBarrier();
     heap.parked_count = index + 1;
 }

@@ -319,7 +319,7 @@ noinline fn freeParked(heap: *Heap) void {
     @branchHint(.cold);
     while (heap.parked_count != 0) {
         const count = heap.parked_count;
-        const pointer = heap.parked[count - 1];
+        const pointer = heap.cold.parked[count - 1];
         heap.parked_count = count - 1;
         base.compilerBarrier();
         freeOne(heap, pointer);

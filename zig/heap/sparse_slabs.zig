@@ -87,7 +87,7 @@ pub noinline fn sweep(heap: *Heap, growth: usize) void {
 pub noinline fn sweepAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {
         if (heap.current[class] != 0) sweepOne(heap, heap.current[class]);
-        for (heap.partial[class]) |first| {
+        for (heap.cold.partial[class]) |first| {
             var id = first;
             while (id != 0) : (id = slice(id).next) sweepOne(heap, id);
         }

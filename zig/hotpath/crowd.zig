@@ -37,12 +37,20 @@ const Crowd = struct {
     go: std.atomic.Value(bool) = .init(false),
 
     fn body(crowd: *Crowd, number: u64) void {
+        touchStack();
         _ = crowd.waiting.fetchAdd(1, .release);
         while (!crowd.go.load(.acquire)) machine.nap();
         perform(crowd.work, number) orelse crowd.failed.store(true, .release);
         _ = crowd.finished.fetchAdd(1, .release);
         // To the end of the process: a thread that ends gives its memory back.
         while (true) machine.nap();
+    }
+
+    /// As deep as malloc goes, and as that of a thread at work is.
+    noinline fn touchStack() void {
+        var bytes: [16 * 1024]u8 = undefined;
+        @memset(&bytes, 0);
+        std.mem.doNotOptimizeAway(&bytes);
     }
 
     fn waitFor(counter: *std.atomic.Value(u32), count: u32) void {

@@ -129,7 +129,7 @@ fn placesOf(block: usize) u32 {
         const heap = heaps.registry.get(@intCast(id)) orelse continue;
         const bin = heap.bin(class);
         places += count(bin.base[0..heaps.magazine.count(bin)], block);
-        places += count(heap.parked[0..heap.parked_count], block);
+        places += count(heap.cold.parked[0..heap.parked_count], block);
         for (heap.outgoing) |slot| {
             if (slot.message) |message| places += count(message.blocks[0..message.count], block);
         }
