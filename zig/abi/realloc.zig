@@ -44,7 +44,8 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         // A medium block: into what is free behind it, or the rest given back.
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
-    const block = @intFromPtr(malloc(size) orelse {
+    const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
+    const block = @intFromPtr(malloc(wanted) orelse {
         // A smaller block that cannot be had is no reason to fail.
         return if (size <= usable) @ptrFromInt(address) else null;
     });
@@ -63,7 +64,10 @@ fn resizeBig(address: usize, usable: usize, size: usize) ?usize {
 
 fn moved(address: usize, block: usize, size: usize) ?*anyopaque {
     base.bulk.copy(block, address, size);
-    if (!heap.slow.free(address, "realloc")) unreachable; // It had a usable size.
+    var entry: u32 = 0;
+    if (heap.freeFast(address, &entry) != .done) {
+        if (!heap.slow.free(address, "realloc")) unreachable; // It had a usable size.
+    }
     return @ptrFromInt(block);
 }
 

@@ -81,6 +81,24 @@ pub inline fn classOf(size: usize) u32 {
     return by_grid[gridOf(size)];
 }
 
+/// The size to ask for when a block grows to `size` bytes. What grew once grows again: the classes
+/// for powers of two with a header would only be further stops on the way.
+pub fn forGrowth(size: usize) usize {
+    if (size <= t.header_size_min or size > t.header_size_max) return size;
+    return for_growth[gridOf(size)];
+}
+
+const for_growth: [grid_count]u32 = blk: {
+    var table: [grid_count]u32 = @splat(0);
+    for (&table, by_grid) |*size, class| {
+        const power = std.math.floorPowerOfTwo(u32, sizes[class]);
+        const is_header = sizes[class] - power == power >> grid_shift;
+        size.* = sizes[class + @intFromBool(is_header)];
+        if (class == count - 1) break;
+    }
+    break :blk table;
+};
+
 /// Which eighth of which doubling a size above table_size_max falls into. With n - 1 = 1xxx...b the
 /// exponent and the next three bits number them.
 pub inline fn gridOf(size: usize) u32 {
@@ -168,6 +186,12 @@ comptime {
     assert(sizes[count - 1] == t.medium_size_max);
     assert(sizes[small_count] == t.small_size_max);
     for (1..count) |class| assert(sizes[class] > sizes[class - 1]);
+}
+
+test "forGrowth: four stops a doubling" {
+    for ([_]usize{ 1024, 1025, 1152, 1153, 1280, 2049, 4609, 8192, 8193, 100_000 }, [_]usize{
+        1024, 1280, 1280, 1280, 1280, 2560, 5120, 8192, 8193, 100_000,
+    }) |size, wanted| try std.testing.expectEqual(wanted, forGrowth(size));
 }
 
 test "classOf: every size up to 2 MiB gets the smallest class that holds it" {

@@ -243,19 +243,29 @@ test "calloc's zero knowledge is true after purge and reuse" {
     }
 }
 
-test "magazines of medium blocks are emptied by a program that frees only large ones" {
+test "magazines of medium blocks hold little, and a part of what is live" {
     region.purge.forgetSwing(); // The reserve must not depend on the tests before.
+    const medium = heaps.medium;
     const sizes = base.size_class.sizes;
+    const heap = blk: {
+        release(allocate(24).?);
+        break :blk heaps.current();
+    };
+    for (base.size_class.small_count + 1..base.size_class.count) |class| {
+        release(allocate(sizes[class]) orelse return error.OutOfMemory);
+        const live = region.run_allocator.liveBytes();
+        try std.testing.expect(medium.heldBytes(heap) <= @max(medium.heldMax(live), sizes[class]));
+    }
+    var blocks: [16]usize = undefined;
+    for (&blocks) |*block| block.* = allocate(16 * t.mib) orelse return error.OutOfMemory;
     for (base.size_class.small_count + 1..base.size_class.count) |class| {
         release(allocate(sizes[class]) orelse return error.OutOfMemory);
     }
-    const heap = heaps.current();
-    try std.testing.expect(heaps.medium.heldBytes(heap) > 2 * t.medium_held_min);
-    var blocks: [8]usize = undefined;
-    for (&blocks) |*block| block.* = allocate(5 * t.mib) orelse return error.OutOfMemory;
+    // A program that then frees only large ones.
+    try std.testing.expect(medium.heldBytes(heap) > 2 * t.medium_size_max);
     for (blocks) |block| release(block);
-    const bound = t.medium_held_min + region.run_allocator.liveBytes() / t.dirty_reserve_share;
-    try std.testing.expect(heaps.medium.heldBytes(heap) <= bound);
+    const most = medium.heldMax(region.run_allocator.liveBytes());
+    try std.testing.expect(medium.heldBytes(heap) <= @max(most, t.medium_size_max));
 }
 
 test "every heap has a cold part of its own" {

@@ -10,6 +10,7 @@ const size_class = base.size_class;
 const space = region.space;
 const heaps = @import("heap.zig");
 const magazine = @import("magazine.zig");
+const registry = @import("registry.zig");
 const Heap = heaps.Heap;
 
 pub const Block = struct { address: usize, zero: bool };
@@ -55,18 +56,44 @@ pub noinline fn push(heap: *Heap, class: u32, address: usize) void {
 /// it again: a thread that only frees keeps no run.
 fn close(heap: *Heap) void {
     releaseAll(heap);
+    heap.medium_open = 0;
     for (size_class.small_count + 1..size_class.count) |class| {
         const bin = heap.bin(@intCast(class));
         bin.limit = bin.base;
     }
 }
 
+/// A block that grows passes through all classes, and would leave a run in each: when open ones
+/// could hold too much together, all others are closed.
 fn open(heap: *Heap, class: u32) void {
     const bin = heap.bin(class);
+    if (isOpen(bin)) return;
+    const size = size_class.sizes[class];
+    const live = region.run_allocator.liveBytes();
+    if (heap.medium_open + size > heldMax(live)) close(heap);
     if (bin.capacity == 0) {
         // Without memory for a slot the class does without a magazine.
-        _ = magazine.grow(heap, class);
+        if (!magazine.grow(heap, class)) return;
     } else bin.limit = bin.base + bin.capacity;
+    heap.medium_open += size;
+}
+
+fn isOpen(bin: *const heaps.Bin) bool {
+    return bin.limit != bin.base;
+}
+
+/// Bytes that medium magazines may hold together with so many live; one block always fits.
+pub fn heldMax(live: usize) usize {
+    return t.medium_held_min + live / t.medium_held_share / @max(registry.activeCount(), 1);
+}
+
+/// The bytes that open magazines can hold are as counted. Only the owner, in a slow call.
+pub fn check(heap: *const Heap) void {
+    var bytes: usize = 0;
+    for (size_class.small_count + 1..size_class.count) |class| {
+        if (isOpen(&heap.bins[class])) bytes += size_class.sizes[class];
+    }
+    assert(bytes == heap.medium_open);
 }
 
 /// A run back to the run allocator, if the slice map agrees that it is ours and begins there.
@@ -112,7 +139,7 @@ pub fn heldBytes(heap: *const Heap) usize {
 pub noinline fn releaseExcess(heap: *Heap) void {
     const live = region.run_allocator.liveBytes();
     const held = heldBytes(heap);
-    if (held > t.medium_held_min + (live -| held) / t.dirty_reserve_share) releaseAll(heap);
+    if (held > @max(heldMax(live -| held), t.medium_size_max)) releaseAll(heap);
 }
 
 /// Every run of every medium magazine back. For exit and trim.
