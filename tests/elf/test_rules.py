@@ -10,6 +10,7 @@ import pytest
 
 from liballoc import cli
 from liballoc.elf import image
+from liballoc.elf.disassembly import walk
 from liballoc.elf.verify import verify
 from liballoc.errors import UsageError
 from tests.elf.libraries import GOLDEN, Recipe, build
@@ -105,6 +106,28 @@ def test_a_broken_rule_is_seen(tmp_path: Path, recipe: Recipe, rule: str, detail
 def test_every_rule_is_seen_failing(tmp_path: Path) -> None:
     rules = {entry.rule for entry in verify(image.load(build(tmp_path)), GOLDEN)}
     assert rules == {case[2] for case in BROKEN}
+
+
+@pytest.mark.parametrize(
+    ("code", "targets"),
+    [
+        # auipc t1, 4; jalr zero, t1, -0x90: a tail call; c.nop is not reached.
+        ("17430000 670003f7 0100", {0x3F70}),
+        # auipc ra, 0xffffc; jalr ra, ra, 8; c.jr ra: a call backwards from 0x10000.
+        ("97c0ffff e7808000 8280", {-0x3FF8}),
+        # c.nop; jalr zero, t1, -0x90: nobody knows.
+        ("0100 670003f7", set()),
+    ],
+)
+def test_far_jumps_of_riscv(code: str, targets: set[int]) -> None:
+    start = 0x10000
+    text = image.Section(".text", start, bytes.fromhex(code))
+    nothing = image.Image(
+        Path(), "EM_RISCV", "", (), frozenset(), False, (), (), (), (text,), ()
+    )  # fmt: skip
+    seen = list(walk(nothing, start))
+    assert {target - start for _, target in seen if target is not None} == targets
+    assert len(seen) == len(code.split()) - (code.endswith("0100"))
 
 
 def test_the_command_says_which_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

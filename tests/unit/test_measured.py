@@ -179,6 +179,15 @@ def test_one_crash_makes_the_row_say_so_and_the_rest_stays() -> None:
     assert "a on peer: died by SIGSEGV (after 4 that went well)" in measured.remarks(summary)
 
 
+def test_what_was_interrupted_is_one_line() -> None:
+    first = [run for run in runs(A, B) if run.item == A.name and run.round == 1]
+    lines = measured.remarks(summarise(header(A, B), first[:1]))
+    others = [name for name in ("glibc", "liballoc", "peer") if name != first[0].allocator]
+    assert f"{A.name} on {', '.join(others)}: was not run" in lines
+    assert f"interrupted before they were run: {B.name}" in lines
+    assert "1 round is too few for intervals; 5 are needed" in lines
+
+
 def test_without_the_baseline_there_are_figures_and_no_ratios() -> None:
     summary = summarise(header(A), with_failure(runs(A), "glibc", 0))
     row = summary.row("a", "liballoc")

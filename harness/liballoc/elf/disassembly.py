@@ -55,8 +55,10 @@ def make_disassembler(image: Image) -> Any:
     return disassembler
 
 
-def branch_target(instruction: Any) -> int | None:
-    """The address a direct call or jump goes to."""
+def branch_target(instruction: Any, before: Any = None) -> int | None:
+    """The address a direct call or jump goes to; `before` is the instruction before it."""
+    if instruction.mnemonic == "jalr":
+        return _far_target(instruction, before)
     groups = set(instruction.groups)
     jumps = {capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_BRANCH_RELATIVE}
     is_riscv_jump = instruction.mnemonic in ("jal", "c.jal", "j", "c.j")
@@ -71,23 +73,38 @@ def branch_target(instruction: Any) -> int | None:
     return None
 
 
+def _far_target(instruction: Any, before: Any) -> int | None:
+    """RISC-V goes further than 1 MiB by two instructions: pages from here, then bytes."""
+    if len(instruction.operands) != 3:
+        return None
+    _, base, offset = instruction.operands
+    if before is None or before.mnemonic != "auipc" or before.operands[0].reg != base.reg:
+        return None
+    pages = before.operands[1].imm
+    signed = pages - (1 << 20) if pages >= 1 << 19 else pages
+    return int(before.address + (signed << 12) + offset.imm)
+
+
 def _is_riscv(instruction: Any) -> bool:
     return bool(instruction._cs.arch == capstone.CS_ARCH_RISCV)
 
 
-def walk(image: Image, start: int) -> Iterator[Any]:
-    """Every instruction that can be reached from `start` by falling through and direct jumps."""
+def walk(image: Image, start: int) -> Iterator[tuple[Any, int | None]]:
+    """Every instruction that can be reached from `start` by falling through and direct jumps, and
+    where it goes to."""
     disassembler = make_disassembler(image)
     waiting, seen = [start], set[int]()
     while waiting:
         address = waiting.pop()
         code = image.read(address, FUNCTION_BYTES_MAX)
+        before = None
         for instruction in disassembler.disasm(code, address):
             if instruction.address in seen:
                 break
             seen.add(instruction.address)
-            yield instruction
-            target = branch_target(instruction)
+            target = branch_target(instruction, before)
+            before = instruction
+            yield instruction, target
             if target is not None:
                 waiting.append(target)
             if _ends_block(instruction):
@@ -97,6 +114,8 @@ def walk(image: Image, start: int) -> Iterator[Any]:
 def _ends_block(instruction: Any) -> bool:
     if capstone.CS_GRP_RET in instruction.groups:
         return True
+    if instruction.mnemonic == "jalr" and len(instruction.operands) == 3:
+        return bool(instruction.operands[0].reg == riscv.RISCV_REG_ZERO)
     return instruction.mnemonic in (
         "jmp", "ret", "ud2", "hlt", "int3", "b", "br", "brk", "udf", "j", "c.j", "jr", "c.jr",
         "unimp", "c.unimp", "ebreak", "c.ebreak",
@@ -120,8 +139,8 @@ def check_calloc(image: Image) -> Iterator[Finding]:
         return
     callers = [
         f"{instruction.address:#x}: {instruction.mnemonic} {instruction.op_str}"
-        for instruction in walk(image, calloc.address)
-        if branch_target(instruction) == calloc.address
+        for instruction, target in walk(image, calloc.address)
+        if target == calloc.address
     ]
     yield Finding(rule, "; ".join(callers))
 

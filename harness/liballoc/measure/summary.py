@@ -140,6 +140,9 @@ def failed(runs: Sequence[Run]) -> Run | None:
     return next((run for run in runs if run.state == FAILED), None)
 
 
+NOT_RUN = "was not run"
+
+
 def make_row(item: Item, allocator: str, runs: Sequence[Run], baseline: Sequence[Run]) -> Row:
     """Judge the runs of one item under one allocator."""
     broken = failed(runs)
@@ -152,7 +155,7 @@ def make_row(item: Item, allocator: str, runs: Sequence[Run], baseline: Sequence
     if len(digests) > 1:
         return Row(item.name, allocator, FAILED, "did another sequence of operations")
     if not good:
-        return Row(item.name, allocator, FAILED, "was not run")
+        return Row(item.name, allocator, FAILED, NOT_RUN)
     usable = [] if failed(baseline) or allocator == BASELINE else baseline
     cells: dict[str, Cell] = {}
     for metric in METRICS.values():

@@ -9,7 +9,17 @@ from typing import IO
 from liballoc.allocators.registry import BASELINE
 from liballoc.measure.record import ALLOCBENCH, FAILED, FORMAT, METRICS, Item
 from liballoc.measure.statistics import PAIRS_MIN, Ratio
-from liballoc.measure.summary import MEAN_METRICS, PEAK, STEADY, TIME, WALL, Cell, Row, Summary
+from liballoc.measure.summary import (
+    MEAN_METRICS,
+    NOT_RUN,
+    PEAK,
+    STEADY,
+    TIME,
+    WALL,
+    Cell,
+    Row,
+    Summary,
+)
 from liballoc.report.table import print_table
 from liballoc.units import format_bytes, format_duration
 
@@ -159,11 +169,7 @@ def runs(summary: Summary, item: Item, allocator: str) -> str:
 
 def remarks(summary: Summary) -> list[str]:
     """What went wrong and what must be known, a line each."""
-    lines = [
-        f"{row.item} on {row.allocator}: {row.reason}"
-        for row in summary.rows
-        if row.state == FAILED
-    ]
+    lines = failures(summary)
     lines += [
         f"{row.item} on {row.allocator}: {row.note}; left out of the means"
         for row in summary.rows
@@ -173,7 +179,29 @@ def remarks(summary: Summary) -> list[str]:
     if any(item.group == ALLOCBENCH for item in summary.items):
         lines.append(OF_ALLOCBENCH)
     if summary.rounds < PAIRS_MIN:
-        lines.append(f"{summary.rounds} rounds are too few for intervals; {PAIRS_MIN} are needed")
+        few = "1 round is" if summary.rounds == 1 else f"{summary.rounds} rounds are"
+        lines.append(f"{few} too few for intervals; {PAIRS_MIN} are needed")
+    return lines
+
+
+def failures(summary: Summary) -> list[str]:
+    """What failed and why; a line an item where several allocators failed alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in summary.rows:
+        if row.state == FAILED:
+            alike.setdefault((row.item, row.reason), []).append(row.allocator)
+    idle = [
+        item
+        for (item, reason), names in alike.items()
+        if reason == NOT_RUN and len(names) == len(summary.allocators)
+    ]
+    lines = [
+        f"{item} on {', '.join(names)}: {reason}"
+        for (item, reason), names in alike.items()
+        if item not in idle
+    ]
+    if idle:
+        lines.append(f"interrupted before they were run: {', '.join(idle)}")
     return lines
 
 
