@@ -63,9 +63,9 @@ pub const medium_magazine_slots_max = 1;
 /// all of them are emptied and closed: a program that frees all must not leave 24 runs behind.
 pub const medium_frees_max = 4;
 /// Bytes that the medium magazines of one heap may hold together, and of what is live a part
-/// (divisor), shared among the threads, more; one block always fits. Without a limit a string that
-/// grew to 1 MiB left 6 MiB in them, one run of each class. Of realloc growth to 1 MiB a 32nd makes
-/// a fifth more time than an eighth.
+/// (divisor), shared among the threads, more; looked at when another run is taken. Without a limit
+/// a string that grew to 1 MiB left 6 MiB in them, one run of each class. With a 32nd realloc
+/// growth to 1 MiB takes a fifth longer than with an eighth.
 pub const medium_held_min = 512 * kib;
 pub const medium_held_share = 8;
 /// A medium magazine gives its oldest run back after this many misses of any medium class.

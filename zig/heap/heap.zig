@@ -121,8 +121,6 @@ pub const Heap = extern struct {
     /// Fresh runs taken, and frees since then that found a medium magazine full.
     medium_ticks: u32,
     medium_frees: u32,
-    /// Bytes that the open medium magazines hold when they are full.
-    medium_open: u32,
     /// The most bytes live (of all heaps) that this heap saw since they last halved.
     live_seen: usize,
     /// How often that was, see magazine.noteShrinking.
@@ -174,7 +172,6 @@ pub fn check(heap: *Heap) void {
     assert(heap.parked_count <= t.parked_max);
     assert(heap.state.load(.monotonic) == .active); // Its own.
     magazine.check(heap);
-    medium.check(heap);
     remote_free.check(heap);
     message.check(heap);
     heap.lock.acquire(heap.id);

@@ -20,6 +20,7 @@ pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
     assert(class > size_class.small_count);
     heap.medium_frees = 0;
     open(heap, class);
+    releaseTooMany(heap);
     heap.medium_ticks +%= 1;
     if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
     const slices = size_class.geometry[class].slices;
@@ -56,44 +57,30 @@ pub noinline fn push(heap: *Heap, class: u32, address: usize) void {
 /// it again: a thread that only frees keeps no run.
 fn close(heap: *Heap) void {
     releaseAll(heap);
-    heap.medium_open = 0;
     for (size_class.small_count + 1..size_class.count) |class| {
         const bin = heap.bin(@intCast(class));
         bin.limit = bin.base;
     }
 }
 
-/// A block that grows passes through all classes, and would leave a run in each: when open ones
-/// could hold too much together, all others are closed.
 fn open(heap: *Heap, class: u32) void {
     const bin = heap.bin(class);
-    if (isOpen(bin)) return;
-    const size = size_class.sizes[class];
-    const live = region.run_allocator.liveBytes();
-    if (heap.medium_open + size > heldMax(live)) close(heap);
     if (bin.capacity == 0) {
         // Without memory for a slot the class does without a magazine.
-        if (!magazine.grow(heap, class)) return;
+        _ = magazine.grow(heap, class);
     } else bin.limit = bin.base + bin.capacity;
-    heap.medium_open += size;
 }
 
-fn isOpen(bin: *const heaps.Bin) bool {
-    return bin.limit != bin.base;
+/// A block that grows passes through all classes, and would leave a run in each. Emptied, not
+/// closed: this may be a handler within a free that has found its magazine open; it would leave
+/// a block in a closed one, which a later handler's pair could give out twice.
+fn releaseTooMany(heap: *Heap) void {
+    if (heldBytes(heap) > heldMax(region.run_allocator.liveBytes())) releaseAll(heap);
 }
 
-/// Bytes that medium magazines may hold together with so many live; one block always fits.
+/// Bytes that medium magazines may hold together, with so many live, when another run is taken.
 pub fn heldMax(live: usize) usize {
     return t.medium_held_min + live / t.medium_held_share / @max(registry.activeCount(), 1);
-}
-
-/// The bytes that open magazines can hold are as counted. Only the owner, in a slow call.
-pub fn check(heap: *const Heap) void {
-    var bytes: usize = 0;
-    for (size_class.small_count + 1..size_class.count) |class| {
-        if (isOpen(&heap.bins[class])) bytes += size_class.sizes[class];
-    }
-    assert(bytes == heap.medium_open);
 }
 
 /// A run back to the run allocator, if the slice map agrees that it is ours and begins there.
