@@ -187,7 +187,7 @@ CASE(pairs) {
     size_t in_use = mallinfo2().uordblks;
     run_under_signals(pair);
     malloc_trim(0);
-    /* A pair may lose a batch or a block, README says so: one block in 400,000 signals. */
+    /* A pair may lose a batch or a block, README says so: one block in 250,000 signals. */
     size_t lost = 64 * KIB + (size_t)(1 + count / 10000) * 320 * KIB;
     size_t now = mallinfo2().uordblks;
     CHECK(thread_count > 1 || now < in_use + lost, "%zu bytes in use, %zu before", now, in_use);
