@@ -35,6 +35,7 @@ NOT_HERE_PROGRAMS = {
     "lifetime.cpp": "as cxx_new.cpp",
     "matrix.cpp": "as cxx_new.cpp",
     "stepped.c": "single-steps with ptrace and x86-64 flags, which qemu-user does not play",
+    "stepped_twice.c": "as stepped.c",
 }
 MINCORE = "qemu answers mincore in pages of the host, 16 times as many as there is room for"
 SIZES = "reads /proc/self/statm, which counts qemu's own memory in pages of the host"
