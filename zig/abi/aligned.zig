@@ -5,15 +5,22 @@ const os = @import("os");
 const heap = @import("heap");
 const malloc_file = @import("malloc.zig");
 
-const malloc = malloc_file.malloc;
 const outOfMemory = malloc_file.outOfMemory;
 const natural_alignment = 16;
 
 /// `alignment` is a power of two.
 pub fn allocate(alignment: usize, size: usize) ?*anyopaque {
-    if (alignment <= natural_alignment) return malloc(size);
-    const block = heap.slow.allocateAligned(size, alignment) orelse return outOfMemory();
+    const block = heap.allocateAligned(size, alignment) orelse return allocateSlow(alignment, size);
     return @ptrFromInt(block);
+}
+
+noinline fn allocateSlow(alignment: usize, size: usize) ?*anyopaque {
+    return @ptrFromInt(slow(alignment, size) orelse return outOfMemory());
+}
+
+noinline fn slow(alignment: usize, size: usize) ?usize {
+    if (alignment <= natural_alignment) return heap.slow.allocate(size);
+    return heap.slow.allocateAligned(size, alignment);
 }
 
 fn invalid() ?*anyopaque {
@@ -38,11 +45,10 @@ pub fn posixMemalign(out: *?*anyopaque, alignment: usize, size: usize) callconv(
     if (alignment < @sizeOf(usize) or !std.math.isPowerOfTwo(alignment)) {
         return @intCast(@backingInt(std.os.linux.E.INVAL));
     }
-    const block = if (alignment <= natural_alignment)
-        heap.allocate(size)
-    else
-        heap.slow.allocateAligned(size, alignment);
-    out.* = @ptrFromInt(block orelse return @intCast(@backingInt(std.os.linux.E.NOMEM)));
+    const block = heap.allocateAligned(size, alignment) orelse slow(alignment, size) orelse {
+        return @intCast(@backingInt(std.os.linux.E.NOMEM));
+    };
+    out.* = @ptrFromInt(block);
     return 0;
 }
 

@@ -22,6 +22,13 @@ pub fn newArray(size: usize) callconv(.c) ?*anyopaque {
 }
 
 pub fn newAligned(size: usize, alignment: usize) callconv(.c) ?*anyopaque {
+    if (@popCount(alignment) == 1) {
+        if (heap.allocateAligned(size, alignment)) |block| return @ptrFromInt(block);
+    }
+    return newAlignedSlow(size, alignment);
+}
+
+noinline fn newAlignedSlow(size: usize, alignment: usize) ?*anyopaque {
     return allocateOrHandle(size, alignment) orelse runtime.throwBadAlloc();
 }
 

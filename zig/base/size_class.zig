@@ -82,8 +82,12 @@ pub inline fn classOf(size: usize) u32 {
 }
 
 /// The size to ask for when a block grows to `size` bytes. What grew once grows again: the classes
-/// for powers of two with a header would only be further stops on the way.
+/// for powers of two with a header would only be further stops on the way. Runs double: what the
+/// block does not use yet is not in memory, and growth by half is copied half as often.
 pub fn forGrowth(size: usize) usize {
+    if (size > t.growth_doubles_min and size <= t.medium_size_max) {
+        return std.math.ceilPowerOfTwoAssert(usize, size);
+    }
     if (size <= t.header_size_min or size > t.header_size_max) return size;
     return for_growth[gridOf(size)];
 }
@@ -169,17 +173,12 @@ fn slabSlices(comptime size: u32) u32 {
     unreachable;
 }
 
-/// The smallest class of at least `size` bytes whose block size is a multiple of `alignment`, a
-/// power of two up to the slice size: slabs and runs begin on slices, so every block is aligned.
-/// 0 when only a run of exact length can serve the request.
-pub fn classOfAligned(size: usize, alignment: usize) u32 {
-    assert(alignment <= t.slice_size);
-    if (size > t.medium_size_max) return 0;
-    var class = classOf(@max(size, 1));
-    while (class < count) : (class += 1) {
-        if (sizes[class] & (alignment - 1) == 0) return class;
-    }
-    return 0;
+/// The size to ask for so that a block is on a multiple of `alignment` (a power of two up to the
+/// slice size): the block size of the class of a multiple of it is one too, and slabs and runs
+/// begin on slices. At most medium_size_max for a `size` up to that.
+pub inline fn alignedSize(size: usize, alignment: usize) usize {
+    assert(alignment <= t.slice_size and size <= t.medium_size_max);
+    return (@max(size, 1) + (alignment - 1)) & ~(alignment - 1);
 }
 
 comptime {
@@ -188,9 +187,12 @@ comptime {
     for (1..count) |class| assert(sizes[class] > sizes[class - 1]);
 }
 
-test "forGrowth: four stops a doubling" {
-    for ([_]usize{ 1024, 1025, 1152, 1153, 1280, 2049, 4609, 8192, 8193, 100_000 }, [_]usize{
-        1024, 1280, 1280, 1280, 1280, 2560, 5120, 8192, 8193, 100_000,
+test "forGrowth: four stops a doubling, of runs one" {
+    for ([_]usize{
+        1024, 1025, 1152, 1153, 1280, 2049, 4609, 8192, 8193, 32 << 10, 32_769, 100_000, 2 << 20, 3 << 20,
+    }, [_]usize{
+        1024,    1280,    1280, 1280, 1280, 2560, 5120, 8192, 8193, 32 << 10, 64 << 10, 128 << 10,
+        2 << 20, 3 << 20,
     }) |size, wanted| try std.testing.expectEqual(wanted, forGrowth(size));
 }
 
@@ -240,15 +242,14 @@ test "slabs: at least 8 blocks or 28 KiB, at most 1024 blocks, a 32nd wasted at 
     }
 }
 
-test "classOfAligned: a multiple of the alignment, or none" {
+test "alignedSize: the smallest class that is a multiple of the alignment" {
     var alignment: usize = 16;
     while (alignment <= t.slice_size) : (alignment *= 2) {
-        for ([_]usize{ 0, 1, 100, 4096, 5000, 32_768, 40_000, 2_000_000, 2 << 20 }) |size| {
-            const class = classOfAligned(size, alignment);
-            try std.testing.expect(class != 0);
-            try std.testing.expect(sizes[class] >= size);
-            try std.testing.expect(sizes[class] % alignment == 0);
+        var class: u32 = 1;
+        for (0..t.medium_size_max + 1) |size| {
+            while (sizes[class] < size or sizes[class] % alignment != 0) class += 1;
+            const chosen = classOf(alignedSize(size, alignment));
+            if (chosen != class) try std.testing.expectEqual(class, chosen);
         }
     }
-    try std.testing.expectEqual(@as(u32, 0), classOfAligned((2 << 20) + 1, 16));
 }

@@ -316,6 +316,14 @@ pub inline fn allocateMedium(size: usize) ?usize {
     return block;
 }
 
+/// The same for blocks on a multiple of `alignment`, a power of two: up to a slice and 2 MiB.
+pub inline fn allocateAligned(size: usize, alignment: usize) ?usize {
+    if (alignment > t.slice_size or size > t.medium_size_max) return null;
+    const size_aligned = size_class.alignedSize(size, alignment);
+    if (size_aligned <= t.table_size_max) return allocateSmall(size_aligned);
+    return allocateMedium(size_aligned);
+}
+
 inline fn pop(bin: *Bin) ?usize {
     if (build_options.checks) return null; // Every call is checked, on the slow path.
     const top = bin.top;

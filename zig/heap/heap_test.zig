@@ -67,7 +67,10 @@ fn fresh(random: std.Random) !Held {
     const size = randomSize(random);
     const alignment = @as(usize, 16) << random.uintLessThan(u6, 12);
     const aligned = random.uintLessThan(u32, 10) == 0;
-    const got = if (aligned) slow.allocateAligned(size, alignment * 2) else allocate(size);
+    const got = if (aligned)
+        heaps.allocateAligned(size, alignment * 2) orelse slow.allocateAligned(size, alignment * 2)
+    else
+        allocate(size);
     const address = got orelse return error.OutOfMemory;
     if (address % 16 != 0) return error.Misaligned;
     if (aligned and address % (alignment * 2) != 0) return error.Misaligned;

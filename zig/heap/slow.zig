@@ -200,9 +200,8 @@ pub inline fn allocateAlignedPlain(size: usize, alignment: usize) ?usize {
     if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return null;
     const call = Call.begin() orelse return emergency.alloc(size, alignment);
     defer call.end();
-    if (alignment <= t.slice_size) {
-        const class = size_class.classOfAligned(size, alignment);
-        if (class != 0) return allocateIn(call.heap, size_class.sizes[class]);
+    if (alignment <= t.slice_size and size <= t.medium_size_max) {
+        return allocateIn(call.heap, size_class.alignedSize(size, alignment));
     }
     return allocateBig(call.heap, @max(size, 1), alignment);
 }
