@@ -188,12 +188,15 @@ comptime {
 }
 
 test "forGrowth: four stops a doubling, of runs one" {
-    for ([_]usize{
-        1024, 1025, 1152, 1153, 1280, 2049, 4609, 8192, 8193, 32 << 10, 32_769, 100_000, 2 << 20, 3 << 20,
-    }, [_]usize{
-        1024,    1280,    1280, 1280, 1280, 2560, 5120, 8192, 8193, 32 << 10, 64 << 10, 128 << 10,
-        2 << 20, 3 << 20,
-    }) |size, wanted| try std.testing.expectEqual(wanted, forGrowth(size));
+    for ([_][2]usize{
+        .{ 1024, 1024 },     .{ 1025, 1280 },     .{ 1152, 1280 },
+        .{ 1153, 1280 },     .{ 1280, 1280 },     .{ 2049, 2560 },
+        .{ 4609, 5120 },     .{ 8192, 8192 },     .{ 8193, 8193 },
+        .{ 32_768, 32_768 }, .{ 32_769, 65_536 }, .{ 100_000, 131_072 },
+    }) |case| try std.testing.expectEqual(case[1], forGrowth(case[0]));
+    for ([_]usize{ 2 << 20, 3 << 20 }) |size| {
+        try std.testing.expectEqual(size, forGrowth(size));
+    }
 }
 
 test "classOf: every size up to 2 MiB gets the smallest class that holds it" {
