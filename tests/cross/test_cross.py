@@ -56,6 +56,7 @@ NOT_HERE: dict[str, str] = {
     "signals.C30_storm_from_another_thread": STORMS,
     "threads.C03_first_call_is_a_remote_free": SIZES,
     "threads.C13_last_act_is_a_free_in_a_destructor": SIZES,
+    "threads.C32_producer_and_consumer": SIZES,
     "threads.C31_memory_of_dead_threads_is_reused": SIZES,
     "threads.C31_ten_thousand_short_threads": SIZES,
     "threads.a_hundred_thousand_last_acts": "as many threads take minutes there",
