@@ -42,8 +42,8 @@ def test_C30_handler(native: Native, release: Subject, case: str, threads: int, 
 
 # The case of src/stopped.c, and every which instruction the forms try.
 STRIDES = {
-    "by_the_thread": (131, 1),
-    "by_another_thread": (131, 1),
+    "by_the_thread": (131, 7),
+    "by_another_thread": (131, 7),
     "while_another_waits": (131, 5),
     "two_slow_calls": (997, 61),
 }

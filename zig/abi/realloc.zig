@@ -45,10 +45,10 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
     const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
-    const block = @intFromPtr(malloc(wanted) orelse {
+    const block = heap.allocate(wanted) orelse heap.allocate(size) orelse {
         // A smaller block that cannot be had is no reason to fail.
-        return if (size <= usable) @ptrFromInt(address) else null;
-    });
+        return if (size <= usable) @ptrFromInt(address) else outOfMemory();
+    };
     return moved(address, block, @min(usable, size));
 }
 
