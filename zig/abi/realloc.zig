@@ -44,8 +44,8 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         // A medium block: into what is free behind it, or the rest given back.
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
-    const wanted = if (size > usable) base.size_class.forGrowth(usable, size) else size;
-    const block = heap.allocate(wanted) orelse heap.allocate(size) orelse {
+    const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
+    const block = heap.allocate(wanted) orelse {
         // A smaller block that cannot be had is no reason to fail.
         return if (size <= usable) @ptrFromInt(address) else outOfMemory();
     };

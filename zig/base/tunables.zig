@@ -169,11 +169,6 @@ pub const huge_recurrences_min = 3;
 /// Lengths that differ by at most this part (divisor) of the shorter count as one size, and a kept
 /// block may be so much longer than what is wanted.
 pub const huge_slack_share = 8;
-/// A block that realloc grows by half or less, to more than this (and up to medium_size_max), gets
-/// the next power of two, bytes: 64 blocks that grow by half at a time to 1 MiB took 2.8 us a step,
-/// not 5.2. The sqlite3 shell, which doubles itself to 2^n + 8, would need 8 % more if it got it
-/// too; blocks in slabs, where what is not used yet is in memory, 15 % (500 of 10 KB).
-pub const growth_doubles_min = small_size_max;
 /// A block that realloc grows to this or more (or any over 2 MiB) moves to a mapping of its own
 /// with room, bytes. With 1 MiB vectors that end there faulted in every page anew: 155,000 faults
 /// and 357 ms where 4 MiB gives 14,800 and 154 (allocbench --profile realloc --ops 20000).

@@ -41,10 +41,6 @@ var reuse_seen: bool = false;
 var swing_bytes: usize = 0;
 /// Whether it was needed in this window: purged memory was reused, or what is dirty moved.
 var swing_seen: bool = false;
-/// The most bytes live in this window and in the one before: what is dirty beyond that swings
-/// because it does not fit, and would be kept for nothing.
-var live_most: usize = 0;
-var live_most_earlier: usize = 0;
 var dirty_least: u32 = 0;
 var dirty_most: u32 = 0;
 
@@ -71,9 +67,7 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
     dirty_least = @min(dirty_least, runs.dirty_slices -| freed);
     dirty_most = @max(dirty_most, runs.dirty_slices);
     if (isRefused()) return nothing;
-    live_most = @max(live_most, live_bytes + (@as(usize, freed) << t.slice_shift));
-    const swing = @min(swing_bytes, @max(live_most, live_most_earlier) -| live_bytes);
-    const reserve: u32 = @intCast((reserveOf(live_bytes) + swing) >> t.slice_shift);
+    const reserve: u32 = @intCast((reserveOf(live_bytes) + swing_bytes) >> t.slice_shift);
     if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
         const excess = runs.dirty_slices - reserve;
         const share = @max(freed *| 2, piece_max);
@@ -109,8 +103,6 @@ fn tick() void {
     const dirty = run_allocator.runs.dirty_slices;
     dirty_least = dirty;
     dirty_most = dirty;
-    live_most_earlier = live_most;
-    live_most = 0;
     window_start_ms = now_ms;
     earlier_bytes = window_bytes;
     window_bytes = 0;

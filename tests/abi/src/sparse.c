@@ -113,30 +113,6 @@ OURS(C66_growth_takes_from_sparse_slabs) {
     CHECK(now < 16 * MIB, "%zu MiB after all was freed", now / MIB);
 }
 
-/* Freed runs that do not fit what comes next are not kept for it: blocks that grow in turn leave
- * runs of all lengths. */
-OURS(C66_growing_blocks_leave_little_behind) {
-    enum { GROWING = 64, STEPS = 1000000 };
-    static struct { unsigned char *block; size_t size; } held[GROWING];
-    uint64_t state = 7;
-    size_t live = 0, live_most = 0, before = process_size().resident, most = 0;
-    for (int i = 0; i < STEPS; i++) {
-        int slot = (int)(next_random(&state) % GROWING);
-        size_t size = held[slot].size, next = size == 0 ? 16 : size + size / 2;
-        if (size == MIB) next = 0;
-        if (next > MIB) next = MIB;
-        held[slot].block = realloc(held[slot].block, next);
-        held[slot].size = next;
-        if (next != 0) held[slot].block[0] = held[slot].block[next - 1] = 1;
-        live += next - size;
-        if (live > live_most) live_most = live;
-        if (i % 64 != 0) continue;
-        size_t now = process_size().resident - before;
-        if (now > most) most = now;
-    }
-    CHECK(most < live_most * 7 / 4, "%zu KiB resident for %zu live", most / KIB, live_most / KIB);
-}
-
 /* As a server that answers each query with a table of its own: no page is faulted in every time. */
 OURS(C68_no_storm_of_holes) {
     enum { ROUNDS = 60, WARM = 10 };
