@@ -40,7 +40,8 @@ def test_C30_handler(native: Native, release: Subject, case: str, threads: int, 
     assert int(tally[2]) > 0, "no signal found a thread inside the library"
 
 
-# The case of src/stopped.c, and every which instruction the forms try.
+# The case of src/stopped.c, and every which instruction the short form and the long one try: every
+# single one took longer than a test may.
 STRIDES = {
     "by_the_thread": (131, 7),
     "by_another_thread": (131, 7),

@@ -1,4 +1,5 @@
-/* Two signals, one within a free and one within the next call, at every pair of their instructions.
+/* Two signals, one within a free and one within the next call: at every pair of the first 60
+ * instructions of either.
  *
  * Each handler makes and frees a medium block, the first of a size whose magazine is empty: a slow
  * call that empties the others while a free is at work on one of them. The second one's is of the

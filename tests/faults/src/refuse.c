@@ -57,7 +57,7 @@ enum { CALLS = sizeof calls / sizeof *calls, ERRORS = sizeof errors / sizeof *er
 static struct {
     int call, error, onwards, everybody;
     unsigned long nth, reservations;
-    const char *library, *report;
+    const char *preload, *report;
     char **program;
 } chosen;
 
@@ -98,7 +98,7 @@ static void read_options(int argc, char **argv) {
         else if (option == 'R') chosen.reservations = number_of(optarg);
         else if (option == 'o') chosen.onwards = 1;
         else if (option == 'a') chosen.everybody = 1;
-        else if (option == 'l') chosen.library = optarg;
+        else if (option == 'l') chosen.preload = optarg;
         else if (option == 'r') chosen.report = optarg;
         else _exit(2);
     }
@@ -118,7 +118,7 @@ static void __attribute__((noreturn)) become_program(int channel) {
     };
     struct sock_fprog filter = {sizeof code / sizeof *code, code};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (chosen.library != NULL) setenv("LD_PRELOAD", chosen.library, 1);
+    if (chosen.preload != NULL) setenv("LD_PRELOAD", chosen.preload, 1);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) stop(77, "no_new_privs");
     int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
                                 SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
@@ -164,7 +164,7 @@ static int is_of_library(int process, unsigned long address) {
         char *file = strchr(line, '/');
         if (file == NULL) break;
         file[strcspn(file, "\n")] = 0;
-        found = strcmp(file, chosen.library) == 0;
+        found = strcmp(file, chosen.preload) == 0;
         break;
     }
     if (maps != NULL) fclose(maps);
@@ -176,7 +176,7 @@ static int is_meant(const struct seccomp_notif *call) {
     if (chosen.reservations != 0 &&
         (data->args[2] != PROT_NONE || data->args[1] < chosen.reservations))
         return 0;
-    if (chosen.library == NULL || chosen.everybody) return 1;
+    if (chosen.preload == NULL || chosen.everybody) return 1;
     return is_of_library((int)call->pid, data->instruction_pointer);
 }
 
