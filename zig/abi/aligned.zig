@@ -15,10 +15,12 @@ pub fn allocate(alignment: usize, size: usize) ?*anyopaque {
 }
 
 noinline fn allocateSlow(alignment: usize, size: usize) ?*anyopaque {
-    return @ptrFromInt(slow(alignment, size) orelse return outOfMemory());
+    const block = slow(alignment, size);
+    return if (block == 0) outOfMemory() else @ptrFromInt(block);
 }
 
-noinline fn slow(alignment: usize, size: usize) ?usize {
+/// 0: refused.
+noinline fn slow(alignment: usize, size: usize) usize {
     if (alignment <= natural_alignment) return heap.slow.allocate(size);
     return heap.slow.allocateAligned(size, alignment);
 }
@@ -45,9 +47,8 @@ pub fn posixMemalign(out: *?*anyopaque, alignment: usize, size: usize) callconv(
     if (alignment < @sizeOf(usize) or !std.math.isPowerOfTwo(alignment)) {
         return @intCast(@backingInt(std.os.linux.E.INVAL));
     }
-    const block = heap.allocateAligned(size, alignment) orelse slow(alignment, size) orelse {
-        return @intCast(@backingInt(std.os.linux.E.NOMEM));
-    };
+    const block = heap.allocateAligned(size, alignment) orelse slow(alignment, size);
+    if (block == 0) return @intCast(@backingInt(std.os.linux.E.NOMEM));
     out.* = @ptrFromInt(block);
     return 0;
 }

@@ -116,7 +116,7 @@ fn allocateOrHandle(size: usize, alignment: usize) callconv(.c) ?*anyopaque {
             heap.slow.allocate(size)
         else
             heap.slow.allocateAligned(size, alignment);
-        if (block) |address| return @ptrFromInt(address);
+        if (block != 0) return @ptrFromInt(block);
         const handler = runtime.newHandler() orelse return null;
         handler();
     }

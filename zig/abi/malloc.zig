@@ -21,7 +21,8 @@ noinline fn mallocMedium(size: usize) ?*anyopaque {
 }
 
 pub noinline fn mallocSlow(size: usize) ?*anyopaque {
-    const block = heap.slow.allocate(size) orelse return outOfMemory();
+    const block = heap.slow.allocate(size);
+    if (block == 0) return outOfMemory();
     return @ptrFromInt(block);
 }
 
@@ -52,16 +53,19 @@ pub fn calloc(count: usize, size: usize) callconv(.c) ?*anyopaque {
     const total, const overflow = @mulWithOverflow(count, size);
     if (overflow != 0) return outOfMemory();
     if (total > t.small_size_max) return callocBig(total);
-    const block = heap.allocate(total) orelse return outOfMemory();
+    const block = heap.allocate(total);
+    if (block == 0) return outOfMemory();
     base.bulk.zero(block, total);
     return @ptrFromInt(block);
 }
 
 /// Fresh memory is known to be zero; memory of a magazine is not.
 noinline fn callocBig(size: usize) ?*anyopaque {
-    const block = heap.slow.allocateZeroed(size) orelse return outOfMemory();
-    if (!block.zero) base.bulk.zero(block.address, size);
-    return @ptrFromInt(block.address);
+    const block = heap.slow.allocateZeroed(size);
+    const address = block.address();
+    if (address == 0) return outOfMemory();
+    if (!block.zero) base.bulk.zero(address, size);
+    return @ptrFromInt(address);
 }
 
 pub fn usableSize(pointer: ?*anyopaque) callconv(.c) usize {

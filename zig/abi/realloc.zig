@@ -45,10 +45,11 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
     const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
-    const block = heap.allocate(wanted) orelse {
+    const block = heap.allocate(wanted);
+    if (block == 0) {
         // A smaller block that cannot be had is no reason to fail.
         return if (size <= usable) @ptrFromInt(address) else outOfMemory();
-    };
+    }
     return moved(address, block, @min(usable, size));
 }
 

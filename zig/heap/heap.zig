@@ -333,8 +333,8 @@ inline fn pop(bin: *Bin) ?usize {
     return block;
 }
 
-/// The whole of malloc but errno; null when the system refuses.
-pub inline fn allocate(size: usize) ?usize {
+/// The whole of malloc but errno; 0 when the system refuses.
+pub inline fn allocate(size: usize) usize {
     if (size <= t.table_size_max) {
         if (allocateSmall(size)) |block| return block;
     } else if (size <= t.medium_size_max) {

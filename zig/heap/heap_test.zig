@@ -17,12 +17,8 @@ const thread = @import("thread.zig");
 const Held = struct { address: usize = 0, size: usize = 0, mark: u8 = 0 };
 
 fn allocate(size: usize) ?usize {
-    if (size <= t.table_size_max) {
-        if (heaps.allocateSmall(size)) |block| return block;
-    } else if (size <= t.medium_size_max) {
-        if (heaps.allocateMedium(size)) |block| return block;
-    }
-    return slow.allocate(size);
+    const block = heaps.allocate(size);
+    return if (block == 0) null else block;
 }
 
 fn release(address: usize) void {
@@ -67,11 +63,11 @@ fn fresh(random: std.Random) !Held {
     const size = randomSize(random);
     const alignment = @as(usize, 16) << random.uintLessThan(u6, 12);
     const aligned = random.uintLessThan(u32, 10) == 0;
-    const got = if (aligned)
+    const address = if (aligned)
         heaps.allocateAligned(size, alignment * 2) orelse slow.allocateAligned(size, alignment * 2)
     else
-        allocate(size);
-    const address = got orelse return error.OutOfMemory;
+        heaps.allocate(size);
+    if (address == 0) return error.OutOfMemory;
     if (address % 16 != 0) return error.Misaligned;
     if (aligned and address % (alignment * 2) != 0) return error.Misaligned;
     if (lookup.usableSize(address).? < size) return error.TooShort;
@@ -237,11 +233,11 @@ test "a refused start: null, and the next call works" {
 test "calloc's zero knowledge is true after purge and reuse" {
     for (0..200) |round| {
         const size = 40_000 + round * 7919;
-        const block = slow.allocateZeroed(size).?;
-        const bytes: [*]u8 = @ptrFromInt(block.address);
+        const block = slow.allocateZeroed(size);
+        const bytes: [*]u8 = @ptrFromInt(block.address());
         if (block.zero) try std.testing.expect(std.mem.allEqual(u8, bytes[0..size], 0));
         @memset(bytes[0..size], 0xff);
-        release(block.address);
+        release(block.address());
         if (round % 16 == 0) _ = slow.trim(0);
     }
 }
@@ -301,13 +297,13 @@ test "nested calls while the heap is busy: emergency memory, parked frees" {
     const heap = heaps.current();
     const block = allocate(64).?;
     heap.busy = true;
-    const nested = slow.allocate(5000).?;
+    const nested = slow.allocate(5000);
     try std.testing.expect(heaps.emergency.contains(nested));
     try std.testing.expect(slow.free(nested, "free"));
     try std.testing.expect(slow.free(block, "free"));
     try std.testing.expectEqual(@as(u32, 1), heap.parked_count);
     heap.busy = false;
-    const next = slow.allocate(100_000).?;
+    const next = slow.allocate(100_000);
     try std.testing.expectEqual(@as(u32, 0), heap.parked_count);
     release(next);
     slow.check();

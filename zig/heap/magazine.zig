@@ -83,8 +83,8 @@ fn wantedOf(bin: *const Bin) u32 {
     return @max(most, 1);
 }
 
-/// Fills an empty magazine of a small class and takes one block; null when the system refuses.
-pub fn refill(heap: *Heap, class: u32) ?usize {
+/// Fills an empty magazine of a small class and takes one block; 0 when the system refuses.
+pub fn refill(heap: *Heap, class: u32) usize {
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
     const bin = heap.bin(class);
@@ -95,7 +95,7 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     var single: [1]usize = undefined;
     if (bin.capacity == 0 and !grow(heap, class)) {
         // No memory for slots: serve this one block without a magazine.
-        if (collect(heap, class, &single, 1) == 0) return null;
+        if (collect(heap, class, &single, 1) == 0) return 0;
         return single[0];
     }
     bin.refilled = true;
@@ -108,7 +108,7 @@ pub fn refill(heap: *Heap, class: u32) ?usize {
     var gathered: [t.refill_blocks_max]usize = undefined;
     const wanted = wantedOf(bin);
     const got = collect(heap, class, &gathered, wanted);
-    if (got == 0) return null;
+    if (got == 0) return 0;
     // Lowest address on top: it is handed out first.
     const room: u32 = if (bin.isFull()) 0 else @intCast(bin.limit - bin.top);
     const kept = @min(got - 1, room);

@@ -13,10 +13,25 @@ const magazine = @import("magazine.zig");
 const registry = @import("registry.zig");
 const Heap = heaps.Heap;
 
-pub const Block = struct { address: usize, zero: bool };
+/// A block and whether its memory is known to be zero, in one word: see run_allocator.Run.
+pub const Block = packed struct(usize) {
+    zero: bool,
+    rest: u63,
 
-/// A fresh run of a medium class; null when the system refuses.
-pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
+    pub const none: Block = @bitCast(@as(usize, 0));
+
+    pub inline fn init(at: usize, zero: bool) Block {
+        return @bitCast(at | @intFromBool(zero));
+    }
+
+    /// 0: there is none.
+    pub inline fn address(block: Block) usize {
+        return @as(usize, @bitCast(block)) & ~@as(usize, 1);
+    }
+};
+
+/// A fresh run of a medium class; none when the system refuses.
+pub noinline fn alloc(heap: *Heap, class: u32) Block {
     assert(class > size_class.small_count);
     heap.medium_frees = 0;
     open(heap, class);
@@ -24,13 +39,14 @@ pub noinline fn alloc(heap: *Heap, class: u32) ?Block {
     heap.medium_ticks +%= 1;
     if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
     const slices = size_class.geometry[class].slices;
-    const run = region.run_allocator.alloc(slices, heap.id) orelse return null;
+    const run = region.run_allocator.alloc(slices, heap.id);
+    if (run.isNone()) return .none;
     space.slice(run.first).class = @intCast(class);
     // monotonic: as in slab.create.
     space.entry(run.first).store(heap.entryOf(class), .monotonic);
     heap.large.blocks_taken += 1;
     heap.large.bytes_taken += size_class.sizes[class];
-    return .{ .address = space.address(run.first), .zero = run.zero };
+    return .init(space.address(run.first), run.zero);
 }
 
 /// Puts a run into its magazine if it is open, and gives the oldest one back for it.
@@ -142,20 +158,20 @@ pub noinline fn releaseAll(heap: *Heap) void {
     }
 }
 
-/// A block of exact length, on a multiple of `alignment` (a power of two); null when the system
+/// A block of exact length, on a multiple of `alignment` (a power of two); none when the system
 /// refuses. Its size is counted by the slices of its run.
-pub fn allocLarge(heap: *Heap, size: usize, alignment: usize) ?Block {
-    const slices = slicesOf(size) orelse return null;
+pub fn allocLarge(heap: *Heap, size: usize, alignment: usize) Block {
+    const slices = slicesOf(size) orelse return .none;
     const holder = heap.id;
-    const run = if (alignment <= t.slice_size)
+    const got = if (alignment <= t.slice_size)
         region.run_allocator.alloc(slices, holder)
     else
         region.run_allocator.allocAligned(slices, @intCast(alignment >> t.slice_shift), holder);
-    const got = run orelse return null;
+    if (got.isNone()) return .none;
     heap.large.blocks_taken += 1;
     heap.large.bytes_taken += @as(u64, slices) << t.slice_shift;
     space.entry(got.first).store(heaps.entry_large, .monotonic); // As in slab.create.
-    return .{ .address = space.address(got.first), .zero = got.zero };
+    return .init(space.address(got.first), got.zero);
 }
 
 pub fn slicesOf(size: usize) ?u32 {

@@ -122,7 +122,8 @@ fn destroy(heap: *Heap, id: SliceId) void {
 
 /// A fresh slab; 0: the system refuses.
 pub fn create(heap: *Heap, class: u32) SliceId {
-    const id = slabs.create(class, heap.entryOf(class), heap.id) orelse return 0;
+    const id = slabs.create(class, heap.entryOf(class), heap.id);
+    if (id == 0) return 0;
     heap.idle += sparse_slabs.idleOf(id);
     return id;
 }

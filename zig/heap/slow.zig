@@ -1,7 +1,7 @@
 //! The slow paths: every call that the fast paths did not finish. Sorts out who calls (a thread
 //! with a heap, a new one, an exited one, a signal handler inside a slow path) and what for.
 //!
-//! No call here sets errno; null means out of memory. A free never fails.
+//! No call here sets errno; null, or 0 for an address, means out of memory. A free never fails.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -94,24 +94,24 @@ const Call = struct {
     }
 };
 
-/// A block of at least `size` bytes, 16-byte aligned; null when the system refuses or `size` is
-/// over PTRDIFF_MAX.
-pub noinline fn allocate(size: usize) ?usize {
+/// A block of at least `size` bytes, 16-byte aligned; 0 when the system refuses or `size` is over
+/// PTRDIFF_MAX. Not an optional: see run_allocator.Run.
+pub noinline fn allocate(size: usize) usize {
     if (watched.isOn()) return watched.allocate(size, 16);
     return allocatePlain(size);
 }
 
-pub inline fn allocatePlain(size: usize) ?usize {
-    const call = Call.begin() orelse return emergency.alloc(size, 16);
-    defer call.end();
-    return allocateIn(call.heap, size);
+pub inline fn allocatePlain(size: usize) usize {
+    const call = Call.begin() orelse return emergency.alloc(size, 16) orelse 0;
+    const block = allocateIn(call.heap, size);
+    call.end();
+    return block;
 }
 
-fn allocateIn(heap: *Heap, size: usize) ?usize {
-    return allocateOnce(heap, size) orelse {
-        if (!dropForRoom(heap)) return null;
-        return allocateOnce(heap, size);
-    };
+fn allocateIn(heap: *Heap, size: usize) usize {
+    const block = allocateOnce(heap, size);
+    if (block != 0 or !dropForRoom(heap)) return block;
+    return allocateOnce(heap, size);
 }
 
 /// What is kept of huge blocks may be all that is missing under a limit. Whether there was some.
@@ -122,7 +122,7 @@ fn dropForRoom(heap: *Heap) bool {
     return true;
 }
 
-fn allocateOnce(heap: *Heap, size: usize) ?usize {
+fn allocateOnce(heap: *Heap, size: usize) usize {
     if (size > t.medium_size_max) return allocateBig(heap, size, 16);
     const class = size_class.classOf(size);
     const bin = heap.bin(class);
@@ -133,7 +133,7 @@ fn allocateOnce(heap: *Heap, size: usize) ?usize {
         return newest;
     }
     if (class <= size_class.small_count) return magazine.refill(heap, class);
-    return (medium.alloc(heap, class) orelse return null).address;
+    return medium.alloc(heap, class).address();
 }
 
 fn checkOut(block: usize) void {
@@ -142,68 +142,72 @@ fn checkOut(block: usize) void {
 }
 
 /// For a block that need not be zero.
-fn allocateBig(heap: *Heap, size: usize, alignment: usize) ?usize {
+fn allocateBig(heap: *Heap, size: usize, alignment: usize) usize {
     if (size > mmap_threshold and size <= std.math.maxInt(isize)) {
         if (region.huge_block.allocKept(size, alignment, heap.id)) |address| return address;
     }
-    return (allocateFresh(heap, size, alignment) orelse return null).address;
+    return allocateFresh(heap, size, alignment).address();
 }
 
-fn allocateFresh(heap: *Heap, size: usize, alignment: usize) ?Block {
-    if (size > std.math.maxInt(isize)) return null;
+fn allocateFresh(heap: *Heap, size: usize, alignment: usize) Block {
+    if (size > std.math.maxInt(isize)) return .none;
     if (size <= mmap_threshold and alignment <= mmap_threshold) {
-        if (medium.allocLarge(heap, size, alignment)) |block| return block;
+        const block = medium.allocLarge(heap, size, alignment);
+        if (block != Block.none) return block;
         // Regions are small under a limit of address space: a mapping of its own may still fit.
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
         const dropped = dropForRoom(heap);
-        if (!region.run_allocator.makeRoom(heap.id) and !dropped) return null;
-        break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return null;
+        if (!region.run_allocator.makeRoom(heap.id) and !dropped) return .none;
+        break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return .none;
     };
-    return .{ .address = address, .zero = true };
+    return .init(address, true);
 }
 
 /// The same for calloc above the small classes: says whether the block is known to be zero.
-pub noinline fn allocateZeroed(size: usize) ?Block {
+pub noinline fn allocateZeroed(size: usize) Block {
     assert(size > t.small_size_max);
-    if (watched.isOn()) {
-        return .{ .address = watched.allocate(size, 16) orelse return null, .zero = false };
-    }
+    if (watched.isOn()) return .init(watched.allocate(size, 16), false);
     const call = Call.begin() orelse {
-        const address = emergency.alloc(size, 16) orelse return null;
-        return .{ .address = address, .zero = true };
+        const address = emergency.alloc(size, 16) orelse return .none;
+        return .init(address, true);
     };
-    defer call.end();
-    if (size > t.medium_size_max) return allocateFresh(call.heap, size, 16);
+    const block = allocateZeroedIn(call.heap, size);
+    call.end();
+    return block;
+}
+
+fn allocateZeroedIn(heap: *Heap, size: usize) Block {
+    if (size > t.medium_size_max) return allocateFresh(heap, size, 16);
     const class = size_class.classOf(size);
-    const bin = call.heap.bin(class);
+    const bin = heap.bin(class);
     const newest = (bin.top - 1)[0];
-    if (newest == 0) {
-        return medium.alloc(call.heap, class) orelse {
-            if (!dropForRoom(call.heap)) return null;
-            return medium.alloc(call.heap, class);
-        };
+    if (newest != 0) {
+        bin.top -= 1;
+        return .init(newest, false);
     }
-    bin.top -= 1;
-    return .{ .address = newest, .zero = false };
+    const block = medium.alloc(heap, class);
+    if (block != Block.none or !dropForRoom(heap)) return block;
+    return medium.alloc(heap, class);
 }
 
 /// A block whose address is a multiple of `alignment`, a power of two over 16. Its class is one
 /// whose blocks all are; beyond the slice size it is a run of exact length.
-pub noinline fn allocateAligned(size: usize, alignment: usize) ?usize {
+pub noinline fn allocateAligned(size: usize, alignment: usize) usize {
     assert(std.math.isPowerOfTwo(alignment));
     if (watched.isOn()) return watched.allocate(size, alignment);
     return allocateAlignedPlain(size, alignment);
 }
 
-pub inline fn allocateAlignedPlain(size: usize, alignment: usize) ?usize {
-    if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return null;
-    const call = Call.begin() orelse return emergency.alloc(size, alignment);
-    defer call.end();
-    if (alignment <= t.slice_size and size <= t.medium_size_max) {
-        return allocateIn(call.heap, size_class.alignedSize(size, alignment));
-    }
-    return allocateBig(call.heap, @max(size, 1), alignment);
+pub inline fn allocateAlignedPlain(size: usize, alignment: usize) usize {
+    if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return 0;
+    const call = Call.begin() orelse return emergency.alloc(size, alignment) orelse 0;
+    const block = if (alignment <= t.slice_size and size <= t.medium_size_max)
+        allocateIn(call.heap, size_class.alignedSize(size, alignment))
+    else
+        allocateBig(call.heap, @max(size, 1), alignment);
+    call.end();
+    return block;
 }
 
 /// A block with a mapping of its own and room to grow: what realloc grows moves there once. Null

@@ -47,19 +47,20 @@ pub fn isAside() bool {
 }
 
 /// A block of exactly `size` bytes; null when the system refuses.
-pub noinline fn allocate(size: usize, alignment: usize) ?usize {
+pub noinline fn allocate(size: usize, alignment: usize) usize {
     switch (checker.current()) {
-        .aside => return @intFromPtr(allocateAside(size, alignment) orelse return null),
-        .resolving => return emergency.alloc(size, alignment),
+        .aside => return @intFromPtr(allocateAside(size, alignment)),
+        .resolving => return emergency.alloc(size, alignment) orelse 0,
         else => {},
     }
-    if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return null;
+    if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return 0;
     const lead = @max(@sizeOf(Header), checker.redzone, alignment);
-    const total = std.math.add(usize, size, lead + checker.redzone) catch return null;
-    const start = (if (alignment <= 16)
+    const total = std.math.add(usize, size, lead + checker.redzone) catch return 0;
+    const start = if (alignment <= 16)
         slow.allocatePlain(total)
     else
-        slow.allocateAlignedPlain(total, alignment)) orelse return null;
+        slow.allocateAlignedPlain(total, alignment);
+    if (start == 0) return 0;
     const whole = lookup.usableOfBlock(start).?;
     const address = start + lead;
     // Whoever had this memory before left it forbidden.

@@ -77,6 +77,15 @@ pub fn sanitizer() ?[]const u8 {
     return null;
 }
 
+const singleThreaded = Weak(u8, "__libc_single_threaded").get;
+
+/// Whether libc knows that no other thread exists: it clears the byte before it makes the first one
+/// (glibc 2.32 and newer). False where nobody knows.
+pub inline fn isSingleThreaded() bool {
+    const known = singleThreaded() orelse return false;
+    return @as(*const volatile u8, known).* != 0;
+}
+
 const errnoLocation = Weak(ErrnoLocation, "__errno_location").get;
 const clockGettime = Weak(ClockGettime, "clock_gettime").get;
 const environSymbol = Weak(Environ, "environ").get;

@@ -111,7 +111,9 @@ pub inline fn address(id: SliceId) usize {
 
 /// The slice an address lies in; null when it lies in no region. Total: any value may be asked.
 pub inline fn find(pointer: usize) ?SliceId {
-    return findFirst(pointer) orelse findFurther(pointer);
+    if (findFirst(pointer)) |id| return id;
+    const id = findFurther(pointer);
+    return if (id == nowhere) null else id;
 }
 
 /// What the map and the metadata say of an address, looked up once.
@@ -121,7 +123,8 @@ pub const Place = struct { id: SliceId, entry: u32, slice: *Slice };
 pub inline fn placeOf(pointer: usize) ?Place {
     const index = (pointer -% hot.address) >> t.slice_shift;
     if (index >= hot.limit_units.load(.monotonic) >> units_per_slice_shift) {
-        const id = findFurther(pointer) orelse return null;
+        const id = findFurther(pointer);
+        if (id == nowhere) return null;
         return .{ .id = id, .entry = entry(id).load(.monotonic), .slice = slice(id) };
     }
     return .{
@@ -138,7 +141,9 @@ pub inline fn findFirst(pointer: usize) ?SliceId {
     return null;
 }
 
-pub noinline fn findFurther(pointer: usize) ?SliceId {
+const nowhere: SliceId = std.math.maxInt(SliceId);
+
+noinline fn findFurther(pointer: usize) SliceId {
     @branchHint(.cold);
     const known = region_count.load(.acquire);
     for (regions[0..known], 0..) |*region, number| {
@@ -151,7 +156,7 @@ pub noinline fn findFurther(pointer: usize) ?SliceId {
         if (region.limit.load(.acquire) != limit) return findFurther(pointer);
         return @intCast(number << t.region_slices_shift | index);
     }
-    return null;
+    return nowhere;
 }
 
 pub fn count() u32 {

@@ -88,34 +88,48 @@ var grown: u32 = 0;
 /// Whether there is something pending: written under the lock, read as a hint. monotonic.
 var due: base.atomic.Value(bool) = .init(false);
 
-/// A run handed out. `zero`: its memory reads as zero.
-pub const Run = struct { first: SliceId, zero: bool };
+/// A run handed out. `zero`: its memory reads as zero. One word, as are all answers of slow calls:
+/// an optional goes through memory, is written in two parts, and read as one it waits until every
+/// store before it has reached the cache.
+pub const Run = packed struct(u64) {
+    /// 0: there is none.
+    first: SliceId,
+    zero: bool,
+    unused: u31 = 0,
+
+    pub const none: Run = .{ .first = 0, .zero = false };
+
+    pub inline fn isNone(run: Run) bool {
+        return run.first == 0;
+    }
+};
 
 /// What a run is for. Only slabs are sure to be touched all over: huge pages under blocks of which
 /// a program touches a byte each would make 10 GB of 20 MB.
 pub const Use = enum { slab, block };
 
-/// A run of `length` slices for a block; null when the system refuses more memory.
-pub fn alloc(length: u32, holder: u32) ?Run {
+/// A run of `length` slices for a block; none when the system refuses more memory.
+pub fn alloc(length: u32, holder: u32) Run {
     return allocFor(.block, length, holder);
 }
 
 /// The same for either use.
-pub noinline fn allocFor(use: Use, length: u32, holder: u32) ?Run {
+pub noinline fn allocFor(use: Use, length: u32, holder: u32) Run {
     assert(length > 0);
     lock.acquire(holder);
-    defer lock.release();
-    const run = take(length, use, holder) orelse return null;
-    countLive(length);
+    const run = take(length, use, holder);
+    if (!run.isNone()) countLive(length);
+    lock.release();
     return run;
 }
 
 /// The same, beginning on a multiple of `alignment` slices (a power of two).
-pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
+pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) Run {
     lock.acquire(holder);
     defer lock.release();
-    const padded = std.math.add(u32, length, alignment) catch return null;
-    const run = take(padded, .block, holder) orelse return null;
+    const padded = std.math.add(u32, length, alignment) catch return .none;
+    const run = take(padded, .block, holder);
+    if (run.isNone()) return .none;
     const bytes = @as(usize, alignment) << t.slice_shift;
     const address = space.address(run.first);
     const lead = std.mem.alignForward(usize, address, bytes) - address;
@@ -136,7 +150,7 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) ?Run {
     return .{ .first = first, .zero = run.zero };
 }
 
-fn take(length: u32, use: Use, holder: u32) ?Run {
+fn take(length: u32, use: Use, holder: u32) Run {
     for ([_]RunState{ .dirty, .clean }) |state| {
         const first = runs.find(state, length);
         if (first == 0) continue;
@@ -169,21 +183,22 @@ fn split(first: SliceId, length: u32) void {
 }
 
 /// From a region's frontier; a new region when none has room.
-fn takeFresh(length: u32, use: Use, holder: u32) ?Run {
+noinline fn takeFresh(length: u32, use: Use, holder: u32) Run {
     for (0..t.regions_max) |index| {
         const number: u32 = @intCast(index);
         if (number == space.count() or space.isVacant(number)) {
             // One that cannot hold the run would only use address space up.
             const needed = (@as(usize, length) + 2) << t.slice_shift;
-            const segment = space.reserveNext(arena.isLow(holder), needed) orelse return null;
+            const segment = space.reserveNext(arena.isLow(holder), needed) orelse return .none;
             arena.add(segment, holder);
         }
-        if (takeFrontier(number, length, use)) |run| return run;
+        const run = takeFrontier(number, length, use);
+        if (!run.isNone()) return run;
     }
-    return null;
+    return .none;
 }
 
-fn takeFrontier(number: u32, length: u32, use: Use) ?Run {
+fn takeFrontier(number: u32, length: u32, use: Use) Run {
     const area = space.at(number);
     const id_base = number << t.region_slices_shift;
     var first = area.frontier;
@@ -194,8 +209,8 @@ fn takeFrontier(number: u32, length: u32, use: Use) ?Run {
     if (extends) first -= 1 + last.back;
     const end = @as(u64, first) + length;
     // The last slice stays unused: it ends the last run's neighbourhood.
-    if (end >= area.capacity) return null;
-    if (!space.ensureCommitted(number, @intCast(end), use == .slab)) return null;
+    if (end >= area.capacity) return .none;
+    if (!space.ensureCommitted(number, @intCast(end), use == .slab)) return .none;
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;

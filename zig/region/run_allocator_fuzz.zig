@@ -36,11 +36,11 @@ const Model = struct {
 
     fn take(model: *Model, held: *Held, length: u32, alignment: u32) !void {
         model.release(held, true);
-        const got = if (alignment == 1)
+        const taken = if (alignment == 1)
             runs.allocFor(if (length % 2 == 0) .slab else .block, length, holder)
         else
             runs.allocAligned(length, alignment, holder);
-        const taken = got orelse return error.OutOfMemory;
+        if (taken.isNone()) return error.OutOfMemory;
         const bytes = @as(usize, alignment) << t.slice_shift;
         if (space.address(taken.first) % bytes != 0) return error.Misaligned;
         held.* = .{ .first = taken.first, .length = length, .mark = model.newMark() };

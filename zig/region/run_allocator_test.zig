@@ -46,8 +46,8 @@ test "run allocator: random operations against a model" {
         const length = 1 + ((random.int(u32) % 300) >> @intCast(random.int(u3)));
         if (count < held.len and random.boolean()) {
             const aligned = random.int(u8) < 30;
-            const got = if (aligned) runs.allocAligned(length, 64, 1) else runs.alloc(length, 1);
-            const run = got orelse return error.OutOfMemory;
+            const run = if (aligned) runs.allocAligned(length, 64, 1) else runs.alloc(length, 1);
+            if (run.isNone()) return error.OutOfMemory;
             if (aligned) {
                 const address = space.address(run.first);
                 try std.testing.expectEqual(@as(usize, 0), address % (64 * t.slice_size));
@@ -96,7 +96,8 @@ test "run allocator: the system refuses the n-th call, for every n" {
         os.fake.failCall(n);
         for (0..30) |index| {
             const length: u32 = @intCast(1 + index * 37 % 400);
-            const run = runs.alloc(length, 1) orelse continue;
+            const run = runs.alloc(length, 1);
+    if (run.isNone()) continue;
             try expectZero(run, length);
             paint(.{ .first = run.first, .length = length, .mark = 0xa5 });
             runs.free(run.first, length, false, 1);
@@ -106,7 +107,8 @@ test "run allocator: the system refuses the n-th call, for every n" {
         try std.testing.expectEqual(live_before, runs.live_slices.raw);
         runs.check(1);
     }
-    const run = runs.alloc(1000, 1) orelse return error.DoesNotRecover;
+    const run = runs.alloc(1000, 1);
+    if (run.isNone()) return error.DoesNotRecover;
     runs.free(run.first, 1000, false, 1);
 }
 
@@ -114,7 +116,8 @@ test "run allocator: freeing all in one go ends inside the reserve" {
     const slices = 64 * t.mib / t.slice_size;
     purge.forgetSwing(); // Left by the tests before.
     const purged_before = purge.purged_bytes.raw;
-    const run = runs.alloc(slices, 1) orelse return error.OutOfMemory;
+    const run = runs.alloc(slices, 1);
+    if (run.isNone()) return error.OutOfMemory;
     runs.free(run.first, slices, false, 1);
     runs.purgeDue(1);
     try std.testing.expect(purge.purged_bytes.raw > purged_before);
@@ -132,7 +135,8 @@ test "run allocator: a run that ends where the committed metadata does" {
     const is_free = last.run_state == .dirty or last.run_state == .clean;
     const first = if (is_free) frontier - 1 - last.back else frontier;
     const length = std.mem.alignForward(u32, first + 4 * step, step) - first;
-    const run = runs.alloc(length, 1) orelse return error.OutOfMemory;
+    const run = runs.alloc(length, 1);
+    if (run.isNone()) return error.OutOfMemory;
     try std.testing.expectEqual(first, run.first);
     try std.testing.expectEqual(@as(u32, 0), space.at(0).frontier % step);
     try std.testing.expect(!runs.resize(run.first, length, std.math.maxInt(u32) / 64, 0, 1));
@@ -145,9 +149,9 @@ fn lengthOfTest(id: u32) u32 {
 }
 
 test "run allocator: lists are rebuilt in a child whose parent held the lock" {
-    const a = runs.alloc(5, 1).?;
-    const b = runs.alloc(7, 1).?;
-    const c = runs.alloc(3, 1).?;
+    const a = runs.alloc(5, 1);
+    const b = runs.alloc(7, 1);
+    const c = runs.alloc(3, 1);
     space.entry(a.first).store(1, .monotonic);
     space.entry(c.first).store(1, .monotonic);
     runs.lock.acquire(2);
@@ -158,7 +162,7 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
     runs.check(1);
     try std.testing.expectEqual(@as(u32, 8), runs.live_slices.raw);
     // b had no entry: its thread vanished before it could use the run.
-    const again = runs.alloc(7, 1).?;
+    const again = runs.alloc(7, 1);
     try std.testing.expectEqual(b.first, again.first);
     space.entry(a.first).store(0, .monotonic);
     space.entry(c.first).store(0, .monotonic);
@@ -169,9 +173,9 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
 }
 
 test "run allocator: a child inside a call of its own does without the free runs" {
-    const a = runs.alloc(5, 1).?;
-    const b = runs.alloc(7, 1).?;
-    const c = runs.alloc(3, 1).?;
+    const a = runs.alloc(5, 1);
+    const b = runs.alloc(7, 1);
+    const c = runs.alloc(3, 1);
     runs.free(b.first, 7, false, 1);
     runs.lock.acquire(2);
     runs.repairAfterFork(1, lengthOfTest, .inside_call);
@@ -181,7 +185,7 @@ test "run allocator: a child inside a call of its own does without the free runs
     runs.free(a.first, 5, false, 1);
     runs.check(1);
     try std.testing.expectEqual(@as(u32, 5), runs.runs.dirty_slices);
-    try std.testing.expectEqual(a.first, runs.alloc(5, 1).?.first);
+    try std.testing.expectEqual(a.first, runs.alloc(5, 1).first);
     runs.free(c.first, 3, false, 1);
     runs.check(1);
 }

@@ -140,7 +140,7 @@ test "holes: pages of free blocks read as zero, those of held blocks stay" {
     const random = prng.random();
     var slots: [t.slab_blocks_max]usize = undefined;
     for (1..size_class.small_count + 1) |class| {
-        const id = slabs.create(@intCast(class), 0x2020, 1).?;
+        const id = slabs.create(@intCast(class), 0x2020, 1);
         const slab = space.slice(id);
         const size = size_class.sizes[class];
         for (0..20) |_| {
@@ -184,7 +184,7 @@ fn expectZeroHoles(id: SliceId) !void {
 test "holes: the system refuses" {
     try slabs.prepare();
     if (os.machine.page_size > t.slice_size) return error.SkipZigTest;
-    const id = slabs.create(size_class.small_count, 0x2020, 1).?;
+    const id = slabs.create(size_class.small_count, 0x2020, 1);
     defer slabs.destroy(id, 1);
     os.fake.failFrom(1);
     var budget: Budget = .{ .least = t.hole_size_min, .calls = 4, .forced = true };

@@ -26,13 +26,14 @@ inline fn wordsOf(slab: *Slice) [*]u64 {
     return if (external) slab.state.external_bits else &slab.state.bits;
 }
 
-/// Cuts a new slab of a small class; `entry` is what the slice map says of its slices. Null when
+/// Cuts a new slab of a small class; `entry` is what the slice map says of its slices. 0 when
 /// the system refuses memory.
-pub noinline fn create(class: u32, entry: u32, holder: u32) ?SliceId {
+pub noinline fn create(class: u32, entry: u32, holder: u32) SliceId {
     assert(class > 0);
     assert(class <= size_class.small_count);
     const g = &size_class.geometry[class];
-    const run = region.run_allocator.allocFor(.slab, g.slices, holder) orelse return null;
+    const run = region.run_allocator.allocFor(.slab, g.slices, holder);
+    if (run.isNone()) return 0;
     const slab = space.slice(run.first);
     slab.class = @intCast(class);
     slab.block_count = @intCast(g.blocks);
@@ -319,7 +320,7 @@ test "slab: every class, take all, put in random order, take again" {
     const random = prng.random();
     var slots: [t.slab_blocks_max]usize = undefined;
     for (1..size_class.small_count + 1) |class| {
-        const id = create(@intCast(class), 0x2020, 1).?;
+        const id = create(@intCast(class), 0x2020, 1);
         const blocks = size_class.geometry[class].blocks;
         for (0..2) |_| {
             var taken: u32 = 0;
@@ -359,7 +360,7 @@ test "put: the fraction of offset / size tells a block's start" {
 test "slab: no block twice, none outside, interior pointers refused" {
     try prepare();
     const class = size_class.classOf(48);
-    const id = create(class, 0x2020, 1).?;
+    const id = create(class, 0x2020, 1);
     var slots: [10]usize = undefined;
     try std.testing.expectEqual(@as(u32, 10), take(id, &slots, 10));
     for (slots, 0..) |address, index| {
@@ -379,7 +380,7 @@ test "slab: the system refuses the n-th call" {
         space_os.fake.failCall(n);
         const id = create(1, 0x2020, 1);
         space_os.fake.failNone();
-        if (id) |slab| destroy(slab, 1);
+        if (id != 0) destroy(id, 1);
         region.run_allocator.check(1);
     }
 }

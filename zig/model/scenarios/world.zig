@@ -37,7 +37,8 @@ fn take(blocks: u32) void {
 }
 
 pub fn allocate() usize {
-    return heaps.allocate(size) orelse model.fail("no memory");
+    const block = heaps.allocate(size);
+    return if (block == 0) model.fail("no memory") else block;
 }
 
 /// As free().
