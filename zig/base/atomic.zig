@@ -12,6 +12,10 @@ pub const model = if (modelled) @import("model") else struct {};
 
 pub const Value = if (modelled) model.Value else std.atomic.Value;
 
+/// The order of a load whose value may be any that the word ever had: the processor's is the same
+/// as for monotonic, but the compiler may make it an operand of a comparison, an instruction less.
+pub const weakest: std.lang.AtomicOrder = if (modelled) .monotonic else .unordered;
+
 pub inline fn spinLoopHint() void {
     if (modelled) model.spinLoopHint() else std.atomic.spinLoopHint();
 }

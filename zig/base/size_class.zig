@@ -150,9 +150,16 @@ fn geometryOf(comptime class: u32) Geometry {
         .slices = slices,
         .blocks = @min(slices * t.slice_size / size, t.slab_blocks_max),
         .reciprocal = @intCast((@as(u64, 1 << 32) + size - 1) / size),
-        .slots_max = @min(slots, t.magazine_slots_max),
+        .slots_max = slotsMax(@min(slots, t.magazine_slots_max)),
         .message_cost = @max(size, t.message_bytes_max / t.message_blocks_max),
     };
+}
+
+/// As many of the slots of an array of 2^n as leave room for the window to move, where it does.
+fn slotsMax(comptime slots: u32) u32 {
+    if (slots < t.window_room_min) return slots;
+    const array = std.math.ceilPowerOfTwoAssert(u32, slots);
+    return @min(slots, array - array / t.window_share);
 }
 
 /// The fewest slices that hold 8 blocks (of large ones as many as fit into slab_bytes_min) and

@@ -33,22 +33,23 @@ pub const thread = @import("thread.zig");
 pub const watched = @import("watched.zig");
 
 /// A magazine: free blocks of one class, a stack. slots[-1] is 0, so that the newest entry of an
-/// empty one reads as "none". The blocks are base[0..top-base]; full when top >= limit.
+/// empty one reads as "none". The blocks are base[0..top-base]; full when top >= limit. Base and
+/// limit are a window that moves up through a larger array when the oldest blocks leave.
 pub const Bin = extern struct {
     top: [*]allowzero usize,
     limit: [*]allowzero usize,
     base: [*]allowzero usize,
     /// Slots behind `base`; 0: the shared dummy, which is empty and full.
     capacity: u16,
-    /// Whether a refill happened since the last overflow: then an overflow may grow it.
-    refilled: bool,
-    /// Refills since the magazine last grew by them.
+    /// Refills since the last overflow, and overflows since the last refill, 255 at most.
     refills: u8,
-    /// Slots of the array behind `base`: up to there the magazine grows in place.
+    overflows: u8,
+    /// Slots of the array, the first (the sentinel's) apart: so far the magazine grows in place.
     room: u16,
     /// The heap's shrinkings that this magazine has followed.
     shrinkings: u8,
-    reserved: u8,
+    /// Steps of `window_step` slots by which `base` stands above the array's beginning.
+    steps: u8,
 
     pub inline fn isFull(bin: *const Bin) bool {
         return @intFromPtr(bin.top) >= @intFromPtr(bin.limit);
@@ -96,7 +97,8 @@ pub const Cold = extern struct {
 pub const Heap = extern struct {
     bins: [size_class.count]Bin,
     /// id << 13. An entry of the slice map xor this is a bin's offset when the owner is this heap.
-    tag: u32,
+    /// As wide as an address, or the offset would be widened by an instruction of its own.
+    tag: u64,
     id: u32,
     /// Bin offset by (size + 15) / 16.
     table: [table_length]u16,
@@ -156,7 +158,7 @@ pub const Heap = extern struct {
 
     /// The map entry for blocks of a class of this heap.
     pub fn entryOf(heap: *const Heap, class: u32) u32 {
-        return heap.tag | class * @sizeOf(Bin);
+        return @intCast(heap.tag | class * @sizeOf(Bin));
     }
 
     pub fn isSentinel(heap: *const Heap) bool {
@@ -216,7 +218,7 @@ const sentinel_bin: Bin = blk: {
 /// As much of a heap as is looked at before the slow path knows a sentinel by its state.
 const Front = extern struct {
     bins: [size_class.count]Bin,
-    tag: u32,
+    tag: u64,
     id: u32,
     rest: [front_size - @offsetOf(Heap, "table")]u8,
 };
@@ -358,13 +360,16 @@ pub inline fn freeFast(pointer: usize, entry: *u32) FreeOutcome {
     const offset = pointer -% space.hot.address;
     // Outside the region or not 16-byte aligned: one comparison for both.
     const units = std.math.rotr(usize, offset, 4);
-    // monotonic: see Hot.limit_units.
-    if (units >= space.hot.limit_units.load(.monotonic)) return .slow;
+    // weakest: see Hot.limit_units.
+    if (units >= space.hot.limit_units.load(base.atomic.weakest)) return .slow;
     // monotonic: see slab.create; the owner's own entries were written by itself.
     entry.* = space.hot.map[units >> (t.slice_shift - 4)].load(.monotonic);
     const heap = current();
     const bin_offset = entry.* ^ heap.tag;
-    if (bin_offset > bin_offset_mask) return .foreign_owner;
+    if (bin_offset > bin_offset_mask) {
+        @branchHint(.unlikely);
+        return .foreign_owner;
+    }
     const bin = heap.binAt(bin_offset);
     const top = bin.top;
     // Not ==: a medium magazine may have been closed by a handler just before this store.

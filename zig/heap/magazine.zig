@@ -21,6 +21,17 @@ pub inline fn count(bin: *const Bin) u32 {
     return @intCast(bin.top - bin.base);
 }
 
+/// Slots below the window.
+inline fn lead(bin: *const Bin) u32 {
+    return @as(u32, bin.steps) * t.window_step;
+}
+
+/// Slots that a magazine with such an array may use at once: what is left lets the window move.
+fn capacityOf(room: u32, capacity_max: u32) u32 {
+    if (room < t.window_room_min) return @min(room, capacity_max);
+    return @min(room - room / t.window_share, capacity_max);
+}
+
 /// Doubles the slots of a magazine (the first time: makes them). False when it is as large as it
 /// may be, or the system refuses memory. This may move the array: only where no hit path of the
 /// same class can have been interrupted, when the bin has no slots yet or is full on a free.
@@ -28,7 +39,7 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     // Without slots every call goes slow.
     if (os.checker.isWatching()) return false;
     const bin = heap.bin(class);
-    if (growInPlace(bin)) return true;
+    if (growInPlace(bin, class)) return true;
     const capacity_max = size_class.geometry[class].slots_max;
     if (bin.capacity >= capacity_max) return false;
     // Powers of two with the sentinel, so that the arena's blocks are used to the end.
@@ -45,9 +56,13 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     base.compilerBarrier();
     bin.limit = old_base;
     base.compilerBarrier();
+    const old_array = old_base - 1 - lead(bin);
     @memcpy(array[1 .. 1 + filled], old_base[0..filled]);
-    bin.room = @intCast(@min(slots - 1, capacity_max));
-    bin.capacity = if (old_room == 0) @min(bin.room, t.magazine_slots_start - 1) else bin.room;
+    bin.room = @intCast(slots - 1);
+    const capacity = capacityOf(bin.room, capacity_max);
+    const at_first = if (old_room == 0) t.magazine_slots_start - 1 else capacity;
+    bin.capacity = @intCast(@min(capacity, at_first));
+    bin.steps = 0;
     bin.base = array + 1;
     base.compilerBarrier();
     bin.limit = bin.base + bin.capacity;
@@ -55,7 +70,7 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     bin.top = bin.base + filled;
     heap.used_bins[class / 64] |= @as(u64, 1) << @intCast(class % 64);
     if (old_room != 0) {
-        const old: [*]align(64) u8 = @ptrCast(@alignCast(old_base - 1));
+        const old: [*]align(64) u8 = @ptrCast(@alignCast(old_array));
         region.arena.free(old, slots_old * @sizeOf(usize), heap.id);
     }
     return true;
@@ -68,17 +83,27 @@ fn firstSlots(capacity_max: u32) u32 {
 }
 
 /// Raises the limit within the array. Nothing moves: safe whatever was interrupted.
-pub fn growInPlace(bin: *Bin) bool {
-    if (bin.capacity >= bin.room) return false;
-    bin.capacity = @min(bin.capacity * 2 + 1, bin.room);
+pub fn growInPlace(bin: *Bin, class: u32) bool {
+    const most = @min(
+        capacityOf(bin.room, size_class.geometry[class].slots_max),
+        bin.room - lead(bin),
+    );
+    if (bin.capacity >= most) return false;
+    bin.capacity = @intCast(@min(@as(u32, bin.capacity) * 2 + 1, most));
     bin.limit = bin.base + bin.capacity;
     return true;
 }
 
-/// How many blocks a refill asks for: half of a grown magazine, so that frees find room.
+/// How many blocks a refill asks for, or a flush gives back: few at first, more when it was the
+/// same before (`times` since the other kind).
+fn blocksOf(times: u8) u32 {
+    return @as(u32, t.batch_blocks_min) << @intCast(@min(times -| 1, t.batch_doublings_max));
+}
+
+/// At most half of a grown magazine, so that frees find room.
 fn wantedOf(bin: *const Bin) u32 {
     const capacity: u32 = bin.capacity;
-    const most = @min(capacity, t.refill_blocks_max);
+    const most = @min(capacity, blocksOf(bin.refills));
     if (capacity > 15) return @min(most, capacity / 2);
     return @max(most, 1);
 }
@@ -98,14 +123,11 @@ pub fn refill(heap: *Heap, class: u32) usize {
         if (collect(heap, class, &single, 1) == 0) return 0;
         return single[0];
     }
-    bin.refilled = true;
-    bin.refills += 1;
-    if (bin.refills == t.refills_per_growth) {
-        bin.refills = 0;
-        _ = growInPlace(bin);
-    }
+    bin.overflows = 0;
+    bin.refills +|= 1;
+    if (bin.refills % t.refills_per_growth == 0) _ = growInPlace(bin, class);
     // Gathered apart: a handler's free may use the magazine meanwhile.
-    var gathered: [t.refill_blocks_max]usize = undefined;
+    var gathered: [t.batch_blocks_max]usize = undefined;
     const wanted = wantedOf(bin);
     const got = collect(heap, class, &gathered, wanted);
     if (got == 0) return 0;
@@ -115,10 +137,7 @@ pub fn refill(heap: *Heap, class: u32) usize {
     for (0..kept) |index| bin.top[index] = gathered[got - 1 - index];
     base.compilerBarrier();
     bin.top += kept;
-    for (gathered[1 .. got - kept]) |block| {
-        partial_slabs.put(heap, .of(class), space.placeOf(block).?, block);
-    }
-    partial_slabs.countReturned(heap, class, got - 1 - kept);
+    putBack(heap, class, gathered[1 .. got - kept], heap.entryOf(class));
     return gathered[0];
 }
 
@@ -164,33 +183,57 @@ pub noinline fn makeRoom(heap: *Heap, class: u32) void {
         remote_free.drain(heap, heap, t.drain_messages_max, false);
         heap.lock.release();
     }
-    const may_grow = bin.capacity == 0 or bin.refilled;
-    bin.refilled = false;
+    const may_grow = bin.capacity == 0 or bin.refills != 0;
+    bin.refills = 0;
+    bin.overflows +|= 1;
     if (bin.shrinkings != heap.shrinkings and bin.isFull() and bin.capacity != 0) {
         return shrink(heap, class);
     }
     if (may_grow and grow(heap, class)) return;
     if (bin.capacity == 0) return; // No slots to be had: the caller sees that there is no room.
-    const capacity: u32 = bin.capacity;
-    const share = @max(capacity / t.flush_share, t.flush_blocks_min);
-    flush(heap, class, @min((capacity + 1) / 2, share, t.flush_blocks_max));
+    flush(heap, class, @min((@as(u32, bin.capacity) + 1) / 2, blocksOf(bin.overflows)));
 }
 
-/// Gives the oldest `blocks` of a magazine back to their slabs (at most flush_blocks_max).
+/// Gives the oldest `blocks` of a magazine back to their slabs (at most batch_blocks_max).
 pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
     const bin = heap.bin(class);
     const filled = count(bin);
     const leaving = @min(blocks, filled);
-    assert(leaving <= t.flush_blocks_max);
-    var gone: [t.flush_blocks_max]usize = undefined;
+    assert(leaving <= t.batch_blocks_max);
+    var gone: [t.batch_blocks_max]usize = undefined;
     @memcpy(gone[0..leaving], bin.base[0..leaving]);
-    @memmove(bin.base[0 .. filled - leaving], bin.base[leaving..filled]);
-    base.compilerBarrier();
-    bin.top -= leaving;
+    if (!moveWindow(bin, leaving)) moveDown(bin, leaving);
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
     const entry = heap.entryOf(class);
     putBack(heap, class, gone[0..leaving], entry);
+}
+
+/// Lets the oldest blocks go by moving the window up: what stays is not moved. False when that is
+/// no number of steps, or the array ends before it would.
+fn moveWindow(bin: *Bin, leaving: u32) bool {
+    if (bin.room < t.window_room_min or leaving % t.window_step != 0) return false;
+    if (lead(bin) + leaving + bin.capacity > bin.room or leaving == 0) return false;
+    // The new sentinel first: a slot of those that leave.
+    (bin.base + leaving - 1)[0] = 0;
+    base.compilerBarrier();
+    bin.limit += leaving;
+    bin.base += leaving;
+    bin.steps += @intCast(leaving / t.window_step);
+    return true;
+}
+
+/// The same by moving what stays to the array's beginning.
+fn moveDown(bin: *Bin, leaving: u32) void {
+    const stays = bin.base[leaving..count(bin)];
+    const begin = bin.base - lead(bin);
+    @memmove(begin[0..stays.len], stays);
+    base.compilerBarrier();
+    bin.top = begin + stays.len;
+    base.compilerBarrier();
+    bin.base = begin;
+    bin.steps = 0;
+    bin.limit = begin + bin.capacity;
 }
 
 /// Blocks of one class to their slabs' bits; the slice map still must say that they are this
@@ -198,12 +241,15 @@ pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
 pub inline fn putBack(heap: *Heap, class: u32, blocks: []const usize, entry: u32) void {
     const finder: slabs.Finder = .init();
     const shape: slabs.Shape = .of(class);
-    for (blocks) |block| {
+    for (blocks) |block| finder.prefetch(block);
+    var done: usize = 0;
+    while (done < blocks.len) {
+        const block = blocks[done];
         const place = finder.find(block) orelse
             os.report.misuse("free", block, "foreign pointer");
         // Own entries: a thief changes only those of orphans.
         if (place.entry != entry) os.report.misuse("free", block, "double free");
-        partial_slabs.put(heap, shape, place, block);
+        done += partial_slabs.put(heap, shape, place, blocks[done..]);
     }
     partial_slabs.countReturned(heap, class, @intCast(blocks.len));
 }
@@ -224,7 +270,7 @@ pub fn noteShrinking(heap: *Heap) void {
 noinline fn shrink(heap: *Heap, class: u32) void {
     @branchHint(.cold);
     const bin = heap.bin(class);
-    flush(heap, class, t.flush_blocks_max);
+    flush(heap, class, t.batch_blocks_max);
     const left = count(bin);
     bin.capacity = @intCast(@max(left, @min(bin.capacity, t.magazine_slots_shrunk)));
     bin.limit = bin.base + bin.capacity;
@@ -239,12 +285,12 @@ noinline fn shrink(heap: *Heap, class: u32) void {
 pub noinline fn flushAll(heap: *Heap) void {
     for (1..size_class.small_count + 1) |class| {
         while (count(heap.bin(@intCast(class))) > 0) {
-            flush(heap, @intCast(class), t.flush_blocks_max);
+            flush(heap, @intCast(class), t.batch_blocks_max);
         }
     }
 }
 
-/// base <= top <= base + capacity <= base + room, a 0 before the first slot; the blocks of a
+/// base <= top <= base + capacity <= end of the array, a 0 before the first slot; the blocks of a
 /// magazine are of its class, and the heap's own. The limit is behind the capacity, or at the base
 /// when a medium magazine is closed. Only the owner, in a slow call.
 pub fn check(heap: *Heap) void {
@@ -255,7 +301,7 @@ pub fn check(heap: *Heap) void {
         assert(@intFromPtr(bin.top) >= @intFromPtr(bin.base));
         const filled = count(bin);
         assert(filled <= bin.capacity);
-        assert(bin.capacity <= bin.room);
+        assert(lead(bin) + bin.capacity <= bin.room);
         const is_closed = class > size_class.small_count and bin.limit == bin.base;
         assert(is_closed or bin.limit == bin.base + bin.capacity);
         if (bin.room != 0) assert(heap.used_bins[class / 64] >> @intCast(class % 64) & 1 == 1);

@@ -174,12 +174,22 @@ pub fn setDormant(heap: *Heap, id: SliceId) void {
     insert(heap, class, id, dormant);
 }
 
-/// Marks one block of this heap free; `shape` is that of its class. Aborts on a double free or an
-/// address within a block. The caller counts it (`countReturned`).
-pub inline fn put(heap: *Heap, shape: slabs.Shape, place: Place, address: usize) void {
-    const spot = slabs.spotOf(place.slice, address);
-    const due = slabs.put(spot, shape) catch |reason| report(address, reason);
-    if (due) promote(heap, place.id - spot.back);
+/// Marks blocks of this heap free, from the first one, which lies at `place`, as long as they are
+/// of one slab; how many. `shape` is that of their class. Aborts on a double free or an address
+/// within a block. The caller counts them (`countReturned`).
+pub inline fn put(heap: *Heap, shape: slabs.Shape, place: Place, blocks: []const usize) u32 {
+    const spot = slabs.spotOf(place.slice, blocks[0]);
+    var puts: slabs.Puts = .begin(spot, blocks[0], shape);
+    var count: u32 = 0;
+    for (blocks) |address| {
+        if (!puts.covers(address)) break;
+        puts.put(address) catch |reason| report(address, reason);
+        count += 1;
+        if (puts.isDue()) break;
+    }
+    puts.end();
+    if (puts.isDue()) promote(heap, place.id - spot.back);
+    return count;
 }
 
 /// A slab that was full, is emptier than its bucket says, or empty.
@@ -271,7 +281,7 @@ pub fn rebuild(heap: *Heap) void {
                 id += 1;
                 continue;
             }
-            const class = (entry ^ heap.tag) / @sizeOf(heaps.Bin);
+            const class: u32 = @truncate((entry ^ heap.tag) / @sizeOf(heaps.Bin));
             if (class <= size_class.small_count) rebuildSlab(heap, class, id, entry);
             id += lookup.lengthOfRun(id);
         }

@@ -107,7 +107,7 @@ fn withoutMessage(heap: *Heap, pointer: usize, entry: u32, help: Help) void {
     if (mine) return park(heap, pointer);
     const place = space.placeOf(pointer).?;
     if (place.entry == entry) { // Stable under the owner's lock.
-        partial_slabs.put(owner, .of(heaps.classOfEntry(entry)), place, pointer);
+        _ = partial_slabs.put(owner, .of(heaps.classOfEntry(entry)), place, &.{pointer});
         partial_slabs.countReturned(owner, heaps.classOfEntry(entry), 1);
     } else park(heap, pointer);
     if (help == .allowed) releaseHelped(owner, heap) else owner.lock.release();
@@ -223,8 +223,10 @@ pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazi
     for (0..messages_max) |_| {
         const message = target.inbox.pop() orelse break;
         if (message.next) |next| @prefetch(next, .{});
-        for (message.blocks[0..message.count]) |block| {
-            deliverBlock(target, helper, &finder, &returned, block, to_magazines);
+        var blocks: []const usize = message.blocks[0..message.count];
+        while (blocks.len > 0) {
+            const count = putSome(target, helper, &finder, &returned, blocks, to_magazines);
+            blocks = blocks[count..];
         }
         message_file.put(helper, message);
     }
@@ -234,32 +236,38 @@ pub noinline fn drain(target: *Heap, helper: *Heap, messages_max: u32, to_magazi
 /// What a drain put into slabs: counted apart, in registers.
 const Returned = struct { blocks: u64 = 0, bytes: u64 = 0 };
 
-inline fn deliverBlock(
+/// Puts the first of the blocks where it belongs, and what follows it in the same slab; how many.
+inline fn putSome(
     target: *Heap,
     helper: *Heap,
     finder: *const slabs.Finder,
     returned: *Returned,
-    block: usize,
+    blocks: []const usize,
     to_magazines: bool,
-) void {
+) u32 {
+    const block = blocks[0];
     // Its entry is stable under the lock if the slab is target's; else a hint for the forward.
     const place = finder.find(block).?;
     const bin_offset = place.entry ^ target.tag;
-    if (bin_offset > heaps.bin_offset_mask) return forward(helper, block, place.entry);
-    const class = bin_offset / @sizeOf(heaps.Bin);
+    if (bin_offset > heaps.bin_offset_mask) {
+        forward(helper, block, place.entry);
+        return 1;
+    }
+    const class: u32 = @intCast(bin_offset / @sizeOf(heaps.Bin));
     if (to_magazines) {
         const bin = target.bin(class);
-        if (!bin.isFull() or magazine.growInPlace(bin)) {
+        if (!bin.isFull() or magazine.growInPlace(bin, class)) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();
             bin.top += 1;
-            return;
+            return 1;
         }
     }
-    partial_slabs.put(target, .of(class), place, block);
-    returned.blocks += 1;
-    returned.bytes += size_class.sizes[class];
+    const count = partial_slabs.put(target, .of(class), place, blocks);
+    returned.blocks += count;
+    returned.bytes += @as(u64, count) * size_class.sizes[class];
+    return count;
 }
 
 fn forward(helper: *Heap, block: usize, entry: u32) void {

@@ -58,7 +58,7 @@ pub const Hot = extern struct {
     /// The first region's limit in units of 16 bytes: a pointer's offset rotated right by 4 is
     /// above it when the pointer is outside or not 16-byte aligned. Written with release under
     /// the run lock, after address and map; pairs with the acquire load in `find`. The fast path
-    /// loads it monotonic: a thread that owns a block has synchronised with the one that made it.
+    /// asks for no order: a thread that owns a block has synchronised with the one that made it.
     limit_units: base.atomic.Value(usize) = .init(0),
     map: [*]Entry = undefined,
     slices: [*]Slice = undefined,
@@ -141,9 +141,10 @@ pub inline fn findFirst(pointer: usize) ?SliceId {
     return null;
 }
 
-const nowhere: SliceId = std.math.maxInt(SliceId);
+/// What `findFurther` says of an address in no region.
+pub const nowhere: SliceId = std.math.maxInt(SliceId);
 
-noinline fn findFurther(pointer: usize) SliceId {
+pub noinline fn findFurther(pointer: usize) SliceId {
     @branchHint(.cold);
     const known = region_count.load(.acquire);
     for (regions[0..known], 0..) |*region, number| {

@@ -97,7 +97,7 @@ test "run allocator: the system refuses the n-th call, for every n" {
         for (0..30) |index| {
             const length: u32 = @intCast(1 + index * 37 % 400);
             const run = runs.alloc(length, 1);
-    if (run.isNone()) continue;
+            if (run.isNone()) continue;
             try expectZero(run, length);
             paint(.{ .first = run.first, .length = length, .mark = 0xa5 });
             runs.free(run.first, length, false, 1);

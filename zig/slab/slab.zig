@@ -114,7 +114,8 @@ pub noinline fn take(id: SliceId, slots: [*]usize, wanted: u32) u32 {
     const start = space.address(id);
     const size = size_class.sizes[slab.class];
     var taken: u32 = 0;
-    var set_bits: u32 = slab.free_count - (slab.block_count - slab.fresh);
+    const free_count: u32 = narrow(&slab.free_count).*;
+    var set_bits = free_count - (slab.block_count - slab.fresh);
     const words = wordsOf(slab);
     var word: u16 = slab.hint;
     while (set_bits > 0 and taken < wanted) {
@@ -162,15 +163,22 @@ pub const Finder = struct {
         };
     }
 
-    fn findAgain(pointer: usize) ?space.Place {
-        @branchHint(.cold);
-        return space.placeOf(pointer);
+    /// Asks for the metadata that `find` will point to, which a loop over blocks misses as a rule.
+    pub inline fn prefetch(finder: *const Finder, pointer: usize) void {
+        const index = (pointer -% finder.address) >> t.slice_shift;
+        @prefetch(&finder.slices[@min(index, finder.limit)], .{ .rw = .write });
     }
 
     /// Null: in no region.
     pub inline fn find(finder: *const Finder, pointer: usize) ?space.Place {
         const index = (pointer -% finder.address) >> t.slice_shift;
-        if (index >= finder.limit) return findAgain(pointer);
+        if (index >= finder.limit) {
+            @branchHint(.cold);
+            const id = space.findFurther(pointer);
+            if (id == space.nowhere) return null;
+            const entry = space.entry(id).load(.monotonic); // See slab.create.
+            return .{ .id = id, .entry = entry, .slice = space.slice(id) };
+        }
         return .{
             .id = @intCast(index),
             .entry = finder.map[index].load(.monotonic), // See slab.create.
@@ -182,11 +190,17 @@ pub const Finder = struct {
 /// What `put` needs to know of a class.
 pub const Shape = struct {
     reciprocal: u32,
+    /// Bytes of a slab.
+    length: u32,
     external: bool,
 
     pub inline fn of(class: u32) Shape {
         const g = &size_class.geometry[class];
-        return .{ .reciprocal = g.reciprocal, .external = g.blocks > inline_blocks_max };
+        return .{
+            .reciprocal = g.reciprocal,
+            .length = g.slices << t.slice_shift,
+            .external = g.blocks > inline_blocks_max,
+        };
     }
 };
 
@@ -205,28 +219,68 @@ pub inline fn spotOf(slice: *Slice, address: usize) Spot {
     };
 }
 
-/// Marks one block free. Exact: an address that is no block's start, a block that is free
-/// already and one that was never handed out are refused, and nothing changes. `shape` is that of
-/// the slab's class. True: the free blocks have reached the slab's threshold.
-pub inline fn put(spot: Spot, shape: Shape) PutError!bool {
-    const slab = spot.slab;
-    assert(shape.reciprocal == size_class.geometry[slab.class].reciprocal);
-    const product = @as(u64, spot.offset) * shape.reciprocal;
-    const block: u32 = @truncate(product >> 32);
-    // The fraction says whether it is a block's start: see the test of that name.
-    if (@as(u32, @truncate(product)) >= shape.reciprocal) return error.InteriorPointer;
-    // Also blocks past the last whole one.
-    if (block >= slab.fresh) return error.InteriorPointer;
-    const word = block / 64;
-    const bit = @as(u64, 1) << @intCast(block % 64);
-    const words = if (shape.external) slab.state.external_bits else &slab.state.bits;
-    if (words[word] & bit != 0) return error.DoubleFree;
-    words[word] |= bit;
-    if (word < slab.hint) slab.hint = @intCast(word);
-    const free_count = narrow(&slab.free_count).* + 1;
-    narrow(&slab.free_count).* = free_count;
-    return free_count >= slab.threshold;
-}
+/// Marks blocks of one slab free. Between `begin` and `end` its counts are in registers: through
+/// memory each block waited for the one before. `shape` is that of the slab's class.
+pub const Puts = struct {
+    slab: *Slice,
+    start: usize,
+    shape: Shape,
+    words: [*]u64,
+    fresh: u32,
+    threshold: u32,
+    free_count: u32,
+    hint: u32,
+
+    /// `address`: of any block of the slab.
+    pub inline fn begin(spot: Spot, address: usize, shape: Shape) Puts {
+        const slab = spot.slab;
+        assert(shape.reciprocal == size_class.geometry[slab.class].reciprocal);
+        return .{
+            .slab = slab,
+            .start = address - spot.offset,
+            .shape = shape,
+            .words = if (shape.external) slab.state.external_bits else &slab.state.bits,
+            .fresh = slab.fresh,
+            .threshold = slab.threshold,
+            .free_count = narrow(&slab.free_count).*,
+            .hint = slab.hint,
+        };
+    }
+
+    /// Whether the address lies in this slab.
+    pub inline fn covers(puts: *const Puts, address: usize) bool {
+        return address -% puts.start < puts.shape.length;
+    }
+
+    /// Exact: an address that is no block's start, a block that is free already and one that was
+    /// never handed out are refused, and nothing changes.
+    pub inline fn put(puts: *Puts, address: usize) PutError!void {
+        const offset: u32 = @truncate(address -% puts.start);
+        const product = @as(u64, offset) * puts.shape.reciprocal;
+        const block: u32 = @truncate(product >> 32);
+        // The fraction says whether it is a block's start: see the test of that name.
+        if (@as(u32, @truncate(product)) >= puts.shape.reciprocal) return error.InteriorPointer;
+        // Also blocks past the last whole one.
+        if (block >= puts.fresh) return error.InteriorPointer;
+        const word = block / 64;
+        const bit = @as(u64, 1) << @intCast(block % 64);
+        const bits = puts.words[word];
+        if (bits & bit != 0) return error.DoubleFree;
+        puts.words[word] = bits | bit;
+        puts.hint = @min(puts.hint, word);
+        puts.free_count += 1;
+    }
+
+    /// Whether the free blocks have reached the slab's threshold.
+    pub inline fn isDue(puts: *const Puts) bool {
+        return puts.free_count >= puts.threshold;
+    }
+
+    pub inline fn end(puts: *const Puts) void {
+        puts.slab.hint = @intCast(puts.hint);
+        narrow(&puts.slab.free_count).* = @intCast(puts.free_count);
+    }
+};
 
 /// A counter that is stored and loaded again soon. Volatile: else LLVM makes the load of `+=` 32
 /// bits wide where the field is 4-byte aligned, and a load wider than the last store to its bytes
@@ -300,7 +354,10 @@ pub fn check(id: SliceId) void {
 pub fn putAt(address: usize) PutError!void {
     const finder: Finder = .init();
     const spot = spotOf(finder.find(address).?.slice, address);
-    assert(!try put(spot, .of(spot.slab.class))); // A current slab has no threshold.
+    var puts: Puts = .begin(spot, address, .of(spot.slab.class));
+    try puts.put(address);
+    assert(!puts.isDue()); // A current slab has no threshold.
+    puts.end();
 }
 
 /// For tests.
