@@ -86,6 +86,7 @@ fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void
     generation += 1;
     region.arena.repairAfterFork(holder);
     region.run_allocator.repairAfterFork(holder, lookup.lengthOfRun, moment);
+    region.space.repairAfterFork();
     region.huge_block.repairAfterFork(holder);
     // A thread with a heap is the one that forked. One without may also have been started since,
     // by a forking thread that needed no slow path: then nobody's heap may be touched.

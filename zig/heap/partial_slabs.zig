@@ -139,7 +139,7 @@ pub fn take(heap: *Heap, id: SliceId, slots: [*]usize, wanted: u32) u32 {
     const filled = holes_before - slabs.holes.bytes(slice(id));
     if (filled != 0) {
         heap.idle += @intCast(filled);
-        region.run_allocator.forgetHoles(filled, heap.lock.heldBy());
+        region.run_allocator.fillHoles(filled, heap.lock.heldBy());
     }
     return got;
 }

@@ -46,6 +46,8 @@ pub const Region = struct {
     /// between). Both 0: nowhere. Under the run lock.
     huge_first: u32,
     huge_end: u32,
+    /// They are asked for beyond this slice. Under the run lock.
+    huge_from: u32,
 };
 
 /// Called under the run lock each time memory was committed: statistics take their samples then.
@@ -331,6 +333,7 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
         .committed_slices = 0,
         .huge_first = 0,
         .huge_end = 0,
+        .huge_from = t.hugepage_start / t.slice_size,
     };
     if (!commitMetadata(region, number, 1)) {
         region.limit.store(0, .monotonic); // Never published.
@@ -430,7 +433,7 @@ pub var huge_pages: bool = true;
 /// Asks for huge pages in what was committed just now. A refusal changes nothing.
 fn adviseHuge(region: *Region, from: u32) void {
     const chunk = chunk_size / t.slice_size;
-    if (from < t.hugepage_start / t.slice_size) return;
+    if (from < region.huge_from) return;
     const first = std.mem.alignForward(u32, from, chunk);
     const last = std.mem.alignBackward(u32, region.committed, chunk);
     if (first >= last) return;
@@ -457,6 +460,22 @@ pub fn keepSmall(live_bytes: usize) void {
         _ = os.memory.adviseSmall(@ptrFromInt(start), length);
         region.huge_first = 0;
         region.huge_end = 0;
+    }
+}
+
+/// In a child after fork: huge pages only when it has grown as much by itself as a new process must
+/// have. The next page of each of many workers would else be a huge one.
+pub fn repairAfterFork() void {
+    for (regions[0..count()]) |*region| {
+        if (region.reserved_length == 0) continue;
+        region.huge_from = region.committed +| t.hugepage_start / t.slice_size;
+        const first = region.frontier & ~@as(u32, chunk_size / t.slice_size - 1);
+        if (region.huge_end <= first) continue;
+        const start = region.address + (@as(usize, first) << t.slice_shift);
+        const length = @as(usize, region.huge_end - first) << t.slice_shift;
+        _ = os.memory.adviseSmall(@ptrFromInt(start), length);
+        region.huge_end = if (first > region.huge_first) first else 0;
+        if (region.huge_end == 0) region.huge_first = 0;
     }
 }
 

@@ -164,12 +164,20 @@ pub fn mayPunch(bytes: usize) bool {
     ticks +%= 1;
     if (ticks % t.clock_period == 0) tick();
     if (decay_ms < 0 or isRefused()) return false;
-    const earned = @as(usize, now_ms -% hole_credit_ms) * t.hole_rate;
+    // The first one has only what was grown by: the clock did not begin with the process.
+    const since = if (hole_credit_ms == 0) 0 else now_ms -% hole_credit_ms;
+    const earned = @as(usize, since) * t.hole_rate;
     hole_credit_ms = now_ms;
     hole_credit = @min(hole_credit + earned, space.committedBytes());
     if (hole_credit < bytes) return false;
     hole_credit -= bytes;
     return true;
+}
+
+/// Called under the lock when holes are handed out again: they should not have been made, and some
+/// that would be are not.
+pub fn noteFilled(bytes: usize) void {
+    hole_credit -|= bytes * t.hole_regret;
 }
 
 /// Called under the lock when so many bytes within a slab were purged; null: it was refused.

@@ -68,11 +68,19 @@ pub noinline fn punch(
     return true;
 }
 
-/// Holes that are handed out again, or whose slab is given back.
+/// Holes whose slab is given back.
 pub noinline fn forgetHoles(bytes: usize, holder: u32) void {
     lock.acquire(holder);
     defer lock.release();
     forgetHolesLocked(bytes);
+}
+
+/// Holes that are handed out again.
+pub noinline fn fillHoles(bytes: usize, holder: u32) void {
+    lock.acquire(holder);
+    defer lock.release();
+    forgetHolesLocked(bytes);
+    purge.noteFilled(bytes);
 }
 
 /// The same under the lock, or in a child of fork, which has one thread.
