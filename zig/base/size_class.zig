@@ -121,8 +121,9 @@ pub const Geometry = struct {
     blocks: u32,
     /// ceil(2^32 / size): (offset * reciprocal) >> 32 is the block index for offsets in a slab.
     reciprocal: u32,
-    /// Slots the magazine may grow to.
+    /// Slots the magazine may grow to, and to how many out of what its heap has for such growth.
     slots_max: u32,
+    slots_extended: u32,
     /// What one block counts against a message's byte budget.
     message_cost: u32,
 };
@@ -130,7 +131,7 @@ pub const Geometry = struct {
 pub const geometry: [count]Geometry = blk: {
     @setEvalBranchQuota(20_000);
     var table: [count]Geometry = undefined;
-    table[0] = .{ .slices = 0, .blocks = 0, .reciprocal = 0, .slots_max = 0, .message_cost = 0 };
+    table[0] = std.mem.zeroes(Geometry);
     for (1..count) |class| table[class] = geometryOf(class);
     break :blk table;
 };
@@ -142,21 +143,24 @@ fn geometryOf(comptime class: u32) Geometry {
         .blocks = 1,
         .reciprocal = 0,
         .slots_max = t.medium_magazine_slots_max,
+        .slots_extended = t.medium_magazine_slots_max,
         .message_cost = size,
     };
     const slices = slabSlices(size);
-    const slots = @max(t.magazine_bytes_max / size, t.magazine_slots_min);
     return .{
         .slices = slices,
         .blocks = @min(slices * t.slice_size / size, t.slab_blocks_max),
         .reciprocal = @intCast((@as(u64, 1 << 32) + size - 1) / size),
-        .slots_max = slotsMax(@min(slots, t.magazine_slots_max)),
+        .slots_max = slotsOf(size, t.magazine_bytes_max),
+        .slots_extended = slotsOf(size, t.magazine_bytes_extended),
         .message_cost = @max(size, t.message_bytes_max / t.message_blocks_max),
     };
 }
 
-/// As many of the slots of an array of 2^n as leave room for the window to move, where it does.
-fn slotsMax(comptime slots: u32) u32 {
+/// Slots for so many bytes: of an array of 2^n as many as leave room for the window to move, where
+/// it does.
+fn slotsOf(comptime size: u32, comptime bytes: u32) u32 {
+    const slots = @min(@max(bytes / size, t.magazine_slots_min), t.magazine_slots_max);
     if (slots < t.window_room_min) return slots;
     const array = std.math.ceilPowerOfTwoAssert(u32, slots);
     return @min(slots, array - array / t.window_share);

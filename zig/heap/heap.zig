@@ -125,7 +125,9 @@ pub const Heap = extern struct {
     medium_frees: u32,
     /// The most bytes live (of all heaps) that this heap saw since they last halved.
     live_seen: usize,
-    /// How often that was, see magazine.noteShrinking.
+    /// Bytes that magazines may hold above magazine_bytes_max, of all together.
+    extension: u32,
+    /// How often what is live has halved, see magazine.noteShrinking.
     shrinkings: u8,
     /// Under the lock: see sparse_slabs.
     idle: isize,

@@ -39,8 +39,8 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     // Without slots every call goes slow.
     if (os.checker.isWatching()) return false;
     const bin = heap.bin(class);
-    if (growInPlace(bin, class)) return true;
-    const capacity_max = size_class.geometry[class].slots_max;
+    if (growInPlace(heap, class)) return true;
+    const capacity_max = capacityMax(heap, class);
     if (bin.capacity >= capacity_max) return false;
     // Powers of two with the sentinel, so that the arena's blocks are used to the end.
     const slots_old: u32 = @as(u32, bin.room) + 1;
@@ -61,7 +61,7 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     bin.room = @intCast(slots - 1);
     const capacity = capacityOf(bin.room, capacity_max);
     const at_first = if (old_room == 0) t.magazine_slots_start - 1 else capacity;
-    bin.capacity = @intCast(@min(capacity, at_first));
+    setCapacity(heap, class, @min(capacity, at_first));
     bin.steps = 0;
     bin.base = array + 1;
     base.compilerBarrier();
@@ -82,14 +82,31 @@ fn firstSlots(capacity_max: u32) u32 {
     return std.math.ceilPowerOfTwoAssert(u32, @max(wanted, t.magazine_slots_start));
 }
 
+/// Slots above the number that every magazine of the class may have.
+fn extensionOf(bin: *const Bin, class: u32) u32 {
+    return @as(u32, bin.capacity) -| size_class.geometry[class].slots_max;
+}
+
+/// Slots that the magazine may grow to now.
+fn capacityMax(heap: *const Heap, class: u32) u32 {
+    const g = &size_class.geometry[class];
+    const left = (t.magazines_extension_max -| heap.extension) / size_class.sizes[class];
+    return @min(g.slots_max + extensionOf(&heap.bins[class], class) + left, g.slots_extended);
+}
+
+fn setCapacity(heap: *Heap, class: u32, capacity: u32) void {
+    const bin = heap.bin(class);
+    heap.extension -= extensionOf(bin, class) * size_class.sizes[class];
+    bin.capacity = @intCast(capacity);
+    heap.extension += extensionOf(bin, class) * size_class.sizes[class];
+}
+
 /// Raises the limit within the array. Nothing moves: safe whatever was interrupted.
-pub fn growInPlace(bin: *Bin, class: u32) bool {
-    const most = @min(
-        capacityOf(bin.room, size_class.geometry[class].slots_max),
-        bin.room - lead(bin),
-    );
+pub fn growInPlace(heap: *Heap, class: u32) bool {
+    const bin = heap.bin(class);
+    const most = @min(capacityOf(bin.room, capacityMax(heap, class)), bin.room - lead(bin));
     if (bin.capacity >= most) return false;
-    bin.capacity = @intCast(@min(@as(u32, bin.capacity) * 2 + 1, most));
+    setCapacity(heap, class, @min(@as(u32, bin.capacity) * 2 + 1, most));
     bin.limit = bin.base + bin.capacity;
     return true;
 }
@@ -125,7 +142,7 @@ pub fn refill(heap: *Heap, class: u32) usize {
     }
     bin.overflows = 0;
     bin.refills +|= 1;
-    if (bin.refills % t.refills_per_growth == 0) _ = growInPlace(bin, class);
+    if (bin.refills % t.refills_per_growth == 0) _ = growInPlace(heap, class);
     // Gathered apart: a handler's free may use the magazine meanwhile.
     var gathered: [t.batch_blocks_max]usize = undefined;
     const wanted = wantedOf(bin);
@@ -272,7 +289,7 @@ noinline fn shrink(heap: *Heap, class: u32) void {
     const bin = heap.bin(class);
     flush(heap, class, t.batch_blocks_max);
     const left = count(bin);
-    bin.capacity = @intCast(@max(left, @min(bin.capacity, t.magazine_slots_shrunk)));
+    setCapacity(heap, class, @max(left, @min(bin.capacity, t.magazine_slots_shrunk)));
     bin.limit = bin.base + bin.capacity;
     if (left != 0) return;
     bin.shrinkings = heap.shrinkings;
@@ -294,6 +311,8 @@ pub noinline fn flushAll(heap: *Heap) void {
 /// magazine are of its class, and the heap's own. The limit is behind the capacity, or at the base
 /// when a medium magazine is closed. Only the owner, in a slow call.
 pub fn check(heap: *Heap) void {
+    var extension: u32 = 0;
+    defer assert(extension == heap.extension);
     for (1..size_class.count) |index| {
         const class: u32 = @intCast(index);
         const bin = heap.bin(class);
@@ -301,6 +320,7 @@ pub fn check(heap: *Heap) void {
         assert(@intFromPtr(bin.top) >= @intFromPtr(bin.base));
         const filled = count(bin);
         assert(filled <= bin.capacity);
+        extension += extensionOf(bin, class) * size_class.sizes[class];
         assert(lead(bin) + bin.capacity <= bin.room);
         const is_closed = class > size_class.small_count and bin.limit == bin.base;
         assert(is_closed or bin.limit == bin.base + bin.capacity);

@@ -40,11 +40,20 @@ fn insert(heap: *Heap, class: u32, id: SliceId, bucket: u8) void {
     setThreshold(slab);
 }
 
+/// Free blocks more from one bucket to the next.
+fn bucketStep(slab: *const Slice) u32 {
+    return slab.block_count / t.slab_buckets + 1;
+}
+
+/// The bucket by what is free.
+fn bucketOf(slab: *const Slice) u8 {
+    return @intCast(@min(slab.free_count / bucketStep(slab), bucket_last));
+}
+
 /// Free blocks at which the bucket after this one begins.
 fn nextBucketBegins(slab: *const Slice) u32 {
     if (slab.bucket >= bucket_last) return slab.block_count;
-    const step = slab.block_count / t.slab_buckets;
-    return @min(@as(u32, step + 1) * (@as(u32, slab.bucket) + 1), slab.block_count);
+    return @min(bucketStep(slab) * (@as(u32, slab.bucket) + 1), slab.block_count);
 }
 
 fn setThreshold(slab: *Slice) void {
@@ -185,7 +194,6 @@ pub inline fn put(heap: *Heap, shape: slabs.Shape, place: Place, blocks: []const
         if (!puts.covers(address)) break;
         puts.put(address) catch |reason| report(address, reason);
         count += 1;
-        if (puts.isDue()) break;
     }
     puts.end();
     if (puts.isDue()) promote(heap, place.id - spot.back);
@@ -197,18 +205,21 @@ noinline fn promote(heap: *Heap, id: SliceId) void {
     @branchHint(.cold);
     const slab = slice(id);
     const class = slab.class;
-    if (slab.slab_state == .full) {
-        insert(heap, class, id, 0);
-    } else if (slab.bucket == dormant) {
-        // It has pages again that nobody looked at.
-        remove(heap, class, id);
-        insert(heap, class, id, bucket_last);
-    } else if (slab.bucket < bucket_last and slab.free_count >= nextBucketBegins(slab)) {
-        remove(heap, class, id);
-        insert(heap, class, id, slab.bucket + 1);
-    } else setThreshold(slab);
-    if (slab.free_count == slab.block_count) return becameEmpty(heap, class, id);
-    sparse_slabs.offer(heap, id);
+    const listed = slab.slab_state == .partial;
+    if (slab.free_count == slab.block_count and !isLastOf(heap, class, id)) {
+        if (listed) remove(heap, class, id);
+        slab.slab_state = .full;
+        return destroy(heap, id);
+    }
+    // A dormant one has pages again that nobody looked at.
+    const bucket = if (listed and slab.bucket == dormant) bucket_last else bucketOf(slab);
+    if (listed and slab.bucket == bucket) {
+        setThreshold(slab);
+    } else {
+        if (listed) remove(heap, class, id);
+        insert(heap, class, id, bucket);
+    }
+    if (slab.free_count < slab.block_count) sparse_slabs.offer(heap, id);
 }
 
 pub fn report(address: usize, reason: slabs.PutError) noreturn {
@@ -221,14 +232,10 @@ pub fn report(address: usize, reason: slabs.PutError) noreturn {
 
 /// An empty slab is kept only as the class's last free capacity (or the next refill would cut it
 /// again), and only by a living thread.
-noinline fn becameEmpty(heap: *Heap, class: u32, id: SliceId) void {
-    const slab = slice(id);
+fn isLastOf(heap: *const Heap, class: u32, id: SliceId) bool {
     const orphan = heap.state.load(.monotonic) == .orphan; // Stable under the lock.
     const large = size_class.geometry[class].slices > keep_slices_max;
-    if (!orphan and !large and !hasOther(heap, class, id)) return;
-    remove(heap, class, id);
-    slab.slab_state = .full;
-    destroy(heap, id);
+    return !orphan and !large and !hasOther(heap, class, id);
 }
 
 fn hasOther(heap: *const Heap, class: u32, id: SliceId) bool {

@@ -223,6 +223,7 @@ fn forgetOwner(heap: *Heap) void {
         // The arrays are leaked with the blocks in them: one may have been grown just then.
         bin.* = heaps.emptyBin();
     }
+    heap.extension = 0;
     for (&heap.outgoing) |*slot| slot.* = .{ .owner = 0, .bytes_left = 0, .message = null };
     heap.messages = null;
     heap.message_count = 0;

@@ -256,7 +256,7 @@ inline fn putSome(
     const class: u32 = @intCast(bin_offset / @sizeOf(heaps.Bin));
     if (to_magazines) {
         const bin = target.bin(class);
-        if (!bin.isFull() or magazine.growInPlace(bin, class)) {
+        if (!bin.isFull() or magazine.growInPlace(target, class)) {
             if ((bin.top - 1)[0] == block) partial_slabs.report(block, error.DoubleFree);
             bin.top[0] = block;
             base.compilerBarrier();
