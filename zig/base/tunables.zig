@@ -215,11 +215,13 @@ pub const commit_step_share = 8;
 pub const commit_step_max = 64 * mib;
 
 /// Huge pages are asked for beyond this many bytes of a region: the heap that is used, not address
-/// space. With 8 MiB instead of 32 (on a virtual machine where the first touch of 4 KiB takes 1.3
-/// us, of 2 MiB 0.25 us for 4 KiB): perl 100 to 88 ms of CPU time, z3 284 to 275, sqlite3 389 to
-/// 383, at 2 to 3 % more memory in these, none in others. 4 MiB gain no more. A child of fork grows
-/// by as much first: 64 workers with 9 MiB each needed 18 % more, now 1.
-pub const hugepage_start = 8 * mib;
+/// space. A heap that ends in one has up to 2 MiB that nobody asked for, here an eighth at most.
+/// With 16 MiB instead of 32 (on a virtual machine where the first touch of 4 KiB takes 1.3 us, of
+/// 2 MiB 0.25 us for 4 KiB): perl 100 to 89 ms of CPU time, z3 284 to 278, sqlite3 389 to 383, at 2
+/// to 3 % more memory in these, none in others. 8 MiB: 88, 275 and 383, and a heap of 8.7 MiB needs
+/// 16 % more. A child of fork grows by as much first: 64 workers with 9 MiB each needed 18 % more
+/// with 8.
+pub const hugepage_start = 16 * mib;
 
 comptime {
     assert(slice_size == 16 * kib);
