@@ -242,6 +242,49 @@ test "calloc's zero knowledge is true after purge and reuse" {
     }
 }
 
+/// Takes and frees `count` blocks of a size, in order, each marked with its number.
+fn passInOrder(blocks: []usize, size: usize) !void {
+    for (blocks, 0..) |*block, number| {
+        block.* = allocate(size) orelse return error.OutOfMemory;
+        @as(*usize, @ptrFromInt(block.*)).* = number;
+    }
+    for (blocks, 0..) |block, number| {
+        if (@as(*usize, @ptrFromInt(block)).* != number) return error.HandedOutTwice;
+        release(block);
+    }
+}
+
+test "magazines: the window moves up the array and down, and extensions have a bound" {
+    const blocks = try std.testing.allocator.alloc(usize, 20_000);
+    defer std.testing.allocator.free(blocks);
+    const geometry = base.size_class.geometry;
+    try passInOrder(blocks[0..1], 64);
+    const heap = heaps.current();
+    const bin = heap.bin(base.size_class.classOf(64));
+    var rose = false;
+    var fell = false;
+    for (0..200) |round| {
+        // Other sizes of batches each time: refills and flushes of all lengths.
+        const before = bin.steps;
+        try passInOrder(blocks[0 .. blocks.len - round * 90], 64);
+        slow.check();
+        rose = rose or bin.steps > before;
+        fell = fell or bin.steps < before;
+    }
+    try std.testing.expect(rose and fell);
+    for ([_]usize{ 200, 500, 1000, 2000, 4000 }) |size| {
+        for (0..10) |_| try passInOrder(blocks[0..4000], size);
+        slow.check();
+    }
+    try std.testing.expect(heap.extension > 0);
+    try std.testing.expect(heap.extension <= t.magazines_extension_max);
+    // As far as what the tests before have used of the bound lets it.
+    const class = base.size_class.classOf(200);
+    const left = t.magazines_extension_max - heap.extension;
+    const reached = heap.bin(class).capacity == geometry[class].slots_extended;
+    try std.testing.expect(reached or left < base.size_class.sizes[class]);
+}
+
 test "magazines of medium blocks hold little, and a part of what is live" {
     region.purge.forgetSwing(); // The reserve must not depend on the tests before.
     const medium = heaps.medium;
