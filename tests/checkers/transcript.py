@@ -19,12 +19,18 @@ BEGIN, END = "<!-- transcript:begin -->\n", "<!-- transcript:end -->\n"
 
 
 def tidy(text: str) -> str:
-    """Without what differs from run to run, and without Valgrind's copyright and command lines."""
+    """Without what differs from run to run, and without Valgrind's copyright and command lines.
+
+    The frames inside the library are one: how many there are is what the compiler puts in line.
+    """
     text = re.sub(r"^==\d+==", "==PID==", text, flags=re.MULTILINE)
     text = re.sub(r"0x[0-9a-fA-F]+", "ADDRESS", text)
     skipped = ("Memcheck,", "Copyright", "Using Valgrind", "Command:", "For lists")
     lines = [line for line in text.splitlines() if not any(word in line for word in skipped)]
-    return "\n".join(re.sub(r"\(in .*\)", "(in the program)", line) for line in lines)
+    lines = [re.sub(r"\(in .*\)", "(in the program)", line) for line in lines]
+    nameless = [line.endswith("??? (in the program)") for line in lines]
+    pairs = zip(lines, nameless, [False, *nameless], strict=False)
+    return "\n".join(line for line, here, before in pairs if not (here and before))
 
 
 def section(title: str, command: str, text: str) -> str:
