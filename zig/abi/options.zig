@@ -69,7 +69,7 @@ pub const all = [_]Option{
         .name = "thp",
         .type = "auto or never",
         .default = "auto",
-        .doc = "huge pages: in heaps over 32 MiB where the system allows them, or never",
+        .doc = "huge pages: in heaps over 16 MiB where the system allows them, or never",
         .apply = setHugePages,
     },
 };

@@ -161,7 +161,7 @@ fn geometryOf(comptime class: u32) Geometry {
 /// it does.
 fn slotsOf(comptime size: u32, comptime bytes: u32) u32 {
     const slots = @min(@max(bytes / size, t.magazine_slots_min), t.magazine_slots_max);
-    if (slots < t.window_room_min) return slots;
+    if (slots <= t.window_room_min - t.window_room_min / t.window_share) return slots;
     const array = std.math.ceilPowerOfTwoAssert(u32, slots);
     return @min(slots, array - array / t.window_share);
 }

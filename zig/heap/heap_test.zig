@@ -285,6 +285,29 @@ test "magazines: the window moves up the array and down, and extensions have a b
     try std.testing.expect(reached or left < base.size_class.sizes[class]);
 }
 
+test "magazines: shrinking and growing in turn stays within the largest array" {
+    const blocks = try std.testing.allocator.alloc(usize, 40_000);
+    defer std.testing.allocator.free(blocks);
+    try passInOrder(blocks[0..1], 16);
+    const heap = heaps.current();
+    const bin = heap.bin(1);
+    for (0..12) |_| {
+        for (0..12) |_| try passInOrder(blocks, 16);
+        for (blocks) |*block| block.* = allocate(16) orelse return error.OutOfMemory;
+        // As if what is live had halved; followed by as many frees as it takes.
+        heap.shrinkings +%= 1;
+        var freed: usize = 0;
+        while (bin.shrinkings != heap.shrinkings and freed < blocks.len) : (freed += 1) {
+            release(blocks[freed]);
+        }
+        slow.check();
+        for (blocks[0..freed]) |*block| block.* = allocate(16) orelse return error.OutOfMemory;
+        for (blocks) |block| release(block);
+        try std.testing.expect(bin.room < t.magazine_slots_max);
+        slow.check();
+    }
+}
+
 test "magazines of medium blocks hold little, and a part of what is live" {
     region.purge.forgetSwing(); // The reserve must not depend on the tests before.
     const medium = heaps.medium;

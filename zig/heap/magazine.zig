@@ -8,6 +8,7 @@ const slabs = @import("slab");
 const t = base.tunables;
 const assert = base.assert;
 const assertExpensive = base.assertExpensive;
+const assertHardened = base.assertHardened;
 const size_class = base.size_class;
 const space = region.space;
 const heaps = @import("heap.zig");
@@ -39,12 +40,18 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     // Without slots every call goes slow.
     if (os.checker.isWatching()) return false;
     const bin = heap.bin(class);
+    // What the window has left behind is room too: without it a magazine that has shrunk would get
+    // ever larger arrays.
+    if (bin.steps != 0) moveDown(bin, 0);
     if (growInPlace(heap, class)) return true;
     const capacity_max = capacityMax(heap, class);
+    // Not for a few slots.
     if (bin.capacity >= capacity_max) return false;
+    if (bin.capacity + bin.capacity / 4 > capacity_max) return false;
     // Powers of two with the sentinel, so that the arena's blocks are used to the end.
     const slots_old: u32 = @as(u32, bin.room) + 1;
     const slots = if (bin.room == 0) firstSlots(capacity_max) else slots_old * 2;
+    assertHardened(slots <= t.magazine_slots_max);
     const memory = region.arena.alloc(slots * @sizeOf(usize), heap.id) orelse return false;
     const array: [*]usize = @ptrCast(memory);
     array[0] = 0;
@@ -111,6 +118,10 @@ pub fn growInPlace(heap: *Heap, class: u32) bool {
     return true;
 }
 
+/// Where the count of refills goes back, by one growth: it says whether there were some, and which
+/// is the next that grows the magazine.
+const refills_most = 255 - 255 % t.refills_per_growth;
+
 /// How many blocks a refill asks for, or a flush gives back: few at first, more when it was the
 /// same before (`times` since the other kind).
 fn blocksOf(times: u8) u32 {
@@ -141,7 +152,8 @@ pub fn refill(heap: *Heap, class: u32) usize {
         return single[0];
     }
     bin.overflows = 0;
-    bin.refills +|= 1;
+    if (bin.refills == refills_most) bin.refills -= t.refills_per_growth;
+    bin.refills += 1;
     if (bin.refills % t.refills_per_growth == 0) _ = growInPlace(heap, class);
     // Gathered apart: a handler's free may use the magazine meanwhile.
     var gathered: [t.batch_blocks_max]usize = undefined;
@@ -322,6 +334,7 @@ pub fn check(heap: *Heap) void {
         assert(filled <= bin.capacity);
         extension += extensionOf(bin, class) * size_class.sizes[class];
         assert(lead(bin) + bin.capacity <= bin.room);
+        assert(bin.room < t.magazine_slots_max);
         const is_closed = class > size_class.small_count and bin.limit == bin.base;
         assert(is_closed or bin.limit == bin.base + bin.capacity);
         if (bin.room != 0) assert(heap.used_bins[class / 64] >> @intCast(class % 64) & 1 == 1);

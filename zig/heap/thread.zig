@@ -94,7 +94,7 @@ fn bequeath(heap: *Heap) void {
 }
 
 /// The heap of a thread that ended without a word: libc does not call a destructor that a thread
-/// sets in the last of its rounds, nor any for a thread made by clone. This thread has got its
+/// sets in the last of its rounds, nor any for a thread that is not libc's. This thread has got its
 /// thread-local storage, so it is gone, and the heap is as it left it.
 fn inherit() ?*Heap {
     if (base.atomic.modelled) return null;

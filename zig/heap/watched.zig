@@ -46,7 +46,7 @@ pub fn isAside() bool {
     return checker.current() == .aside;
 }
 
-/// A block of exactly `size` bytes; null when the system refuses.
+/// A block of exactly `size` bytes; 0 when the system refuses.
 pub noinline fn allocate(size: usize, alignment: usize) usize {
     switch (checker.current()) {
         .aside => return @intFromPtr(allocateAside(size, alignment)),
