@@ -40,14 +40,15 @@ pub noinline fn grow(heap: *Heap, class: u32) bool {
     // Without slots every call goes slow.
     if (os.checker.isWatching()) return false;
     const bin = heap.bin(class);
+    const capacity_max = capacityMax(heap, class);
+    if (bin.capacity >= capacity_max) return false;
+    // Not another array for a few slots.
+    const fits = bin.capacity < capacityOf(bin.room, capacity_max);
+    if (!fits and bin.capacity + bin.capacity / 4 > capacity_max) return false;
     // What the window has left behind is room too: without it a magazine that has shrunk would get
     // ever larger arrays.
     if (bin.steps != 0) moveDown(bin, 0);
     if (growInPlace(heap, class)) return true;
-    const capacity_max = capacityMax(heap, class);
-    // Not for a few slots.
-    if (bin.capacity >= capacity_max) return false;
-    if (bin.capacity + bin.capacity / 4 > capacity_max) return false;
     // Powers of two with the sentinel, so that the arena's blocks are used to the end.
     const slots_old: u32 = @as(u32, bin.room) + 1;
     const slots = if (bin.room == 0) firstSlots(capacity_max) else slots_old * 2;
