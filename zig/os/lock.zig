@@ -8,10 +8,11 @@
 //!
 //! While the process has one thread, the word is read and written without a locked instruction,
 //! which would wait for every store before it that missed the caches: blocks of 32 KiB to 1 MiB
-//! that are made, touched and freed took 204 ns with them, 188 without. The thread that ends this state
-//! does so itself, between two calls of the allocator, and making a thread orders all that was
-//! before. A signal handler that makes a thread while it interrupts a lock is outside the promise,
-//! and so are threads that libc does not know of (a raw clone): glibc's malloc fails with them too.
+//! that are made, touched and freed took 204 ns with them, 188 without. The thread that ends this
+//! state does so itself, between two calls of the allocator, and making a thread orders all that
+//! was before. A signal handler that makes a thread while it interrupts a lock is outside the
+//! promise, and so are threads that libc does not know of (a raw clone): glibc's malloc fails with
+//! them too.
 const std = @import("std");
 const linux = std.os.linux;
 const base = @import("base");
