@@ -1,9 +1,12 @@
-/* alloc.h: liballoc under names of its own, usable beside another malloc.
+/* alloc.h: liballoc under names of its own, usable beside another malloc; and allocators to choose:
+ * heaps, arenas, pools.
  *
- * All functions may be called from any thread. Sizes and alignments are in bytes. A pointer from
- * any function of this header or of the malloc family of the same library may be freed by any
- * freeing function of either. Functions that return a pointer return NULL with errno ENOMEM when
- * there is no memory or the size is over PTRDIFF_MAX; on success errno is left alone. */
+ * Sizes and alignments are in bytes. Functions that return a pointer return NULL with errno ENOMEM
+ * when there is no memory or the size is over PTRDIFF_MAX; on success errno is left alone.
+ *
+ * The first part (alloc_malloc to alloc_config) and heaps may be called from any thread. A block
+ * from them or from the malloc family of the same library may be freed by any freeing function of
+ * either. What an arena or a pool hands out belongs to it alone: free() does not take it. */
 #ifndef LIBALLOC_ALLOC_H
 #define LIBALLOC_ALLOC_H
 
@@ -60,6 +63,203 @@ int alloc_stats_json(char *buffer, size_t size);
  * errno EINVAL and a line on stderr when one was not understood; the others hold. Call it before
  * other threads allocate: an option is a plain variable. */
 int alloc_config(const char *options);
+
+/* ---- Heaps: blocks that are freed one by one, or all at once ----
+ *
+ * Any thread may use a heap; its calls take the heap's lock. Its blocks may also go to free,
+ * realloc (which moves to the calling thread's own heap what it cannot resize in place) and
+ * alloc_usable_size. Not from signal handlers that may interrupt a call of the library. After fork
+ * the child has a copy of each heap; one that another thread was just using is lost to it: calls
+ * then fail with ENOMEM. */
+typedef struct alloc_heap alloc_heap_t;
+
+/* A heap that holds at most `bytes_max` bytes of memory (slabs and runs, whole slices of 16 KiB,
+ * free blocks in them included); 0: no limit of its own. NULL with errno ENOMEM. */
+alloc_heap_t *alloc_heap_create(size_t bytes_max);
+
+/* Frees the heap and every block in it, in time that grows with the memory it holds and not with
+ * the number of blocks. Returns how many blocks were live (also in alloc_stats_json, added up). A
+ * free of one of its blocks by another thread at the same time is done, ignored, or reported as a
+ * double free: it never touches memory that has a new owner. No other call may run or come later.
+ * NULL: 0. */
+size_t alloc_heap_destroy(alloc_heap_t *heap);
+
+/* As alloc_malloc, alloc_calloc, alloc_aligned_alloc and alloc_realloc, in this heap. NULL with
+ * errno ENOMEM also when the heap's limit is reached; EINVAL when `heap` is NULL. A block given to
+ * alloc_heap_realloc may be of any heap; it is of this one afterwards if it moved. */
+void *alloc_heap_malloc(alloc_heap_t *heap, size_t size);
+void *alloc_heap_calloc(alloc_heap_t *heap, size_t count, size_t size);
+void *alloc_heap_aligned_alloc(alloc_heap_t *heap, size_t alignment, size_t size);
+void *alloc_heap_realloc(alloc_heap_t *heap, void *pointer, size_t size);
+
+/* Frees a block of any heap: as alloc_free. */
+void alloc_heap_free(alloc_heap_t *heap, void *pointer);
+
+/* 1: `pointer` lies in memory of this heap, 0: it does not. Any value may be asked for. */
+int alloc_heap_owns(alloc_heap_t *heap, const void *pointer);
+
+typedef struct alloc_heap_stats_t {
+    uint64_t live_blocks;  /* allocations - frees */
+    uint64_t bytes_in_use; /* bytes of live blocks, by size class */
+    uint64_t bytes_held;   /* bytes of its slabs and runs */
+    uint64_t bytes_max;    /* its limit; 0: none */
+    uint64_t allocations;  /* blocks handed out since it was created */
+    uint64_t frees;        /* blocks that came back */
+} alloc_heap_stats_t;
+
+/* Fills the first `size` bytes of `*out`. 0; -1 with errno EINVAL when `heap` or `out` is NULL or
+ * `size` is 0. The same for arenas and pools below. */
+int alloc_heap_stats(alloc_heap_t *heap, alloc_heap_stats_t *out, size_t size);
+
+/* ---- Memory of arenas and pools: flags, or-ed together ---- */
+
+/* Every page is in memory before the create (or grow) call returns. */
+#define ALLOC_PREFAULT 1u
+/* The memory is locked (mlock). When the system refuses, create fails with NULL and its errno
+ * (ENOMEM: over RLIMIT_MEMLOCK; EPERM). */
+#define ALLOC_LOCK 2u
+/* Huge pages are asked for, on a multiple of 2 MiB. Where the system has none, ordinary ones. */
+#define ALLOC_HUGE_PAGES 4u
+/* The memory comes from the NUMA node in the options. NULL with errno EINVAL when there is no such
+ * node. Where the system may not be asked (ENOSYS, EPERM) and the node exists, it comes from
+ * anywhere. Pools only. */
+#define ALLOC_ON_NODE 8u
+/* Arenas: never more than the first chunk. */
+#define ALLOC_FIXED 16u
+/* Pools: guard bytes before and after each object, the place of each call, every free checked;
+ * misuse is reported with the places and aborts. In liballoc-debug every pool is like that. */
+#define ALLOC_DEBUG 32u
+
+/* ---- Arenas: many objects, freed together ----
+ *
+ * One thread at a time. Allocation moves a pointer downwards; nothing is freed one by one. */
+typedef struct alloc_arena alloc_arena_t;
+
+/* An arena whose first chunk has room for `capacity` bytes; every object takes its size rounded up
+ * to a multiple of 16. When it is used up further chunks follow, each twice as large as the last,
+ * 64 KiB to 2 MiB, or as large as an object needs; none with ALLOC_FIXED. Flags: ALLOC_PREFAULT,
+ * ALLOC_LOCK, ALLOC_HUGE_PAGES, ALLOC_FIXED. NULL with errno EINVAL (capacity 0, unknown flag) or
+ * ENOMEM. */
+alloc_arena_t *alloc_arena_create(size_t capacity, unsigned flags);
+
+/* `size` bytes on a multiple of 16; contents undefined. Size 0 gives a pointer that may not be
+ * written through and may equal another. NULL with errno ENOMEM. */
+void *alloc_arena_alloc(alloc_arena_t *arena, size_t size);
+
+/* The same on a multiple of `alignment`, a power of two (else NULL with errno EINVAL). One below 16
+ * packs tighter than alloc_arena_alloc. */
+void *alloc_arena_alloc_aligned(alloc_arena_t *arena, size_t size, size_t alignment);
+
+/* A moment in the life of an arena. */
+typedef struct alloc_arena_checkpoint_t {
+    void *chunk;
+    size_t left;
+    uint64_t position;
+    uint64_t allocations;
+} alloc_arena_checkpoint_t;
+
+alloc_arena_checkpoint_t alloc_arena_checkpoint(const alloc_arena_t *arena);
+
+/* Frees everything allocated since; chunks that become free are kept for reuse. O(1). 0; -1 with
+ * errno EINVAL when the arena was rewound past the checkpoint since, and nothing happens. */
+int alloc_arena_rewind(alloc_arena_t *arena, alloc_arena_checkpoint_t checkpoint);
+
+/* Frees everything, keeps all chunks for reuse. O(1). */
+void alloc_arena_reset(alloc_arena_t *arena);
+
+/* Gives the chunks back that hold nothing; bytes. */
+size_t alloc_arena_trim(alloc_arena_t *arena);
+
+/* Frees the arena with everything in it; how many objects there were since the last reset (also in
+ * alloc_stats_json, added up). NULL: 0. */
+size_t alloc_arena_destroy(alloc_arena_t *arena);
+
+typedef struct alloc_arena_stats_t {
+    uint64_t allocations;    /* objects since the last reset (a rewind takes its part back) */
+    uint64_t bytes_in_use;   /* bytes of these, with what alignment costs */
+    uint64_t bytes_held;     /* bytes of all chunks */
+    uint64_t bytes_peak;     /* the most bytes_in_use, as seen when a chunk was full, at a rewind or
+                                reset, and now */
+    uint64_t chunks;
+    uint64_t resets;         /* calls of reset */
+    uint64_t bytes_overhead; /* bytes of the arena's own structures */
+} alloc_arena_stats_t;
+
+int alloc_arena_stats(const alloc_arena_t *arena, alloc_arena_stats_t *out, size_t size);
+
+/* ---- Pools: objects of one size ----
+ *
+ * One thread at a time (alloc_shared_pool_*: any). A freed object is the next one given out. The
+ * library writes into free objects (a link of 8 bytes). */
+typedef struct alloc_pool alloc_pool_t;
+
+enum alloc_pool_policy {
+    ALLOC_POOL_FAIL = 0,     /* used up: NULL with errno ENOMEM */
+    ALLOC_POOL_GROW = 1,     /* used up: as many objects again as there are */
+    ALLOC_POOL_FALL_BACK = 2 /* used up: the object comes from the general heap, and returns to it
+                                when it is freed */
+};
+
+/* Zero is a fit value for all but the first two. */
+typedef struct alloc_pool_options_t {
+    size_t object_size; /* bytes, at least 1; below 8 it counts as 8 */
+    size_t capacity;    /* objects, at least 1 */
+    size_t alignment;   /* a power of two; 0: 16, and never less */
+    int policy;         /* enum alloc_pool_policy */
+    unsigned flags;     /* ALLOC_PREFAULT, _LOCK, _HUGE_PAGES, _ON_NODE, _DEBUG */
+    int node;           /* with ALLOC_ON_NODE */
+} alloc_pool_options_t;
+
+/* `size` is sizeof(alloc_pool_options_t). NULL with errno EINVAL (an object size or capacity of 0,
+ * or whose product overflows; an alignment that is no power of two; an unknown policy or flag; no
+ * such node), ENOMEM, or what mlock said. */
+alloc_pool_t *alloc_pool_create(const alloc_pool_options_t *options, size_t size);
+
+/* An object, contents undefined; NULL with errno ENOMEM when there is none. O(1). */
+void *alloc_pool_alloc(alloc_pool_t *pool);
+
+/* Gives an object back. O(1). NULL is ignored. Anything but a live object of this pool is misuse:
+ * reported and the process aborted where it is found, which is always the case with ALLOC_DEBUG. */
+void alloc_pool_free(alloc_pool_t *pool, void *object);
+
+/* The same with the place of the call, which a debug pool remembers. `file` must stay valid. */
+void *alloc_pool_alloc_at(alloc_pool_t *pool, const char *file, int line);
+void alloc_pool_free_at(alloc_pool_t *pool, void *object, const char *file, int line);
+
+/* Frees the pool with every object; how many were live (also in alloc_stats_json, added up).
+ * NULL: 0. */
+size_t alloc_pool_destroy(alloc_pool_t *pool);
+
+/* Walks the free list, and in a debug pool every guard. 0: all is well; -1 with errno EINVAL and a
+ * line on stderr that says what is wrong. */
+int alloc_pool_check(alloc_pool_t *pool);
+
+typedef struct alloc_pool_stats_t {
+    uint64_t object_size;       /* as asked for, at least 8 */
+    uint64_t total_objects;     /* capacity now; blocks of the general heap not counted */
+    uint64_t allocated_objects; /* live, those from the general heap included */
+    uint64_t free_objects;
+    uint64_t allocations;       /* since the pool was created */
+    uint64_t frees;
+    uint64_t bytes_allocated;   /* allocated_objects * object_size */
+    uint64_t bytes_overhead;    /* all bytes held beyond total_objects * object_size */
+    uint64_t fallback_objects;  /* live ones from the general heap */
+} alloc_pool_stats_t;
+
+int alloc_pool_stats(const alloc_pool_t *pool, alloc_pool_stats_t *out, size_t size);
+
+/* A pool for any number of threads: lock-free, no ABA. Policy ALLOC_POOL_FAIL only; flags as above
+ * but ALLOC_DEBUG. At most 2^32 - 2 objects. A thread that finds its part of the pool empty takes
+ * from the parts of others: NULL with errno ENOMEM means that all of them were found empty. */
+typedef struct alloc_shared_pool alloc_shared_pool_t;
+
+alloc_shared_pool_t *alloc_shared_pool_create(const alloc_pool_options_t *options, size_t size);
+void *alloc_shared_pool_alloc(alloc_shared_pool_t *pool);
+void alloc_shared_pool_free(alloc_shared_pool_t *pool, void *object);
+/* No other call may run or come later. */
+size_t alloc_shared_pool_destroy(alloc_shared_pool_t *pool);
+/* Exact when no other call runs. */
+int alloc_shared_pool_stats(alloc_shared_pool_t *pool, alloc_pool_stats_t *out, size_t size);
 
 #ifdef __cplusplus
 }
