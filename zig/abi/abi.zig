@@ -3,6 +3,7 @@ const aligned = @import("aligned.zig");
 const alloc_h = @import("alloc_h.zig");
 const cxx_delete = @import("cxx_delete.zig");
 const cxx_new = @import("cxx_new.zig");
+const heap_h = @import("heap_h.zig");
 const introspect = @import("introspect.zig");
 pub const log = @import("log.zig");
 const malloc = @import("malloc.zig");
@@ -56,6 +57,16 @@ pub const table = .{
     .{ "alloc_stats", &alloc_h.allocStats },
     .{ "alloc_stats_json", &alloc_h.allocStatsJson },
     .{ "alloc_config", &alloc_h.allocConfig },
+
+    .{ "alloc_heap_create", &heap_h.create },
+    .{ "alloc_heap_destroy", &heap_h.destroy },
+    .{ "alloc_heap_malloc", &heap_h.malloc },
+    .{ "alloc_heap_calloc", &heap_h.calloc },
+    .{ "alloc_heap_aligned_alloc", &heap_h.alignedAlloc },
+    .{ "alloc_heap_realloc", &heap_h.realloc },
+    .{ "alloc_heap_free", &heap_h.free },
+    .{ "alloc_heap_owns", &heap_h.owns },
+    .{ "alloc_heap_stats", &heap_h.stats },
 };
 
 /// Exported weakly: a program that defines some of them itself links with the archive.

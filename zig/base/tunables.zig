@@ -197,6 +197,9 @@ pub const keep_size_max = 64;
 
 /// Heaps (threads at one time). More threads share one locked heap.
 pub const heaps_max = 1 << 16;
+/// Explicit heaps that were destroyed and wait (5 KiB each) before the first of them is used again:
+/// see explicit.zig.
+pub const explicit_waiting_min = 8;
 /// Bytes for allocations of signal handlers that interrupted a slow path.
 pub const emergency_size = 1 * mib;
 /// Under a memory checker: freed blocks that are kept from reuse, and the largest of them, bytes.

@@ -90,6 +90,7 @@ fn repairAll(own: ?*Heap, holder: u32, moment: region.run_allocator.Moment) void
     region.huge_block.repairAfterFork(holder);
     // A thread with a heap is the one that forked. One without may also have been started since,
     // by a forking thread that needed no slow path: then nobody's heap may be touched.
+    heaps.explicit.repairAfterFork(holder);
     registry.repairAfterFork(own, holder, own == null);
     thread.repairAfterFork(holder);
     state().store(settled, .release);

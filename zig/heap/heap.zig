@@ -20,6 +20,7 @@ pub const space = region.space;
 const SliceId = region.SliceId;
 
 pub const emergency = @import("emergency.zig");
+pub const explicit = @import("explicit.zig");
 pub const fork = @import("fork.zig");
 pub const lookup = @import("lookup.zig");
 pub const magazine = @import("magazine.zig");
@@ -73,6 +74,8 @@ pub const State = enum(u8) {
     set_aside = 2,
     /// One of the three shared constants below.
     sentinel = 3,
+    /// No thread's: see explicit.zig. For good, or until a fork tears it.
+    explicit = 4,
 };
 
 const table_length = t.table_size_max / 16 + 1;
@@ -92,6 +95,8 @@ pub const Cold = extern struct {
     partial: [size_class.small_count + 1][partial_slabs.list_count]SliceId,
     /// The owner's.
     parked: [t.parked_max]usize,
+    /// Set once, before the heap is published: null in heaps of threads.
+    explicit: ?*explicit.Explicit,
 };
 
 pub const Heap = extern struct {
@@ -395,6 +400,7 @@ comptime {
 
 test {
     _ = emergency;
+    _ = explicit;
     _ = fork;
     _ = lookup;
     _ = magazine;

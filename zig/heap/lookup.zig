@@ -27,7 +27,7 @@ inline fn usableOf(id: region.SliceId) ?usize {
 }
 
 fn usableLarge(id: region.SliceId, entry: u32) ?usize {
-    if (entry != heaps.entry_large) return null;
+    if (entry == 0) return null;
     return @as(usize, space.slice(id).length) << t.slice_shift;
 }
 
@@ -70,8 +70,8 @@ fn lengthAt(id: region.SliceId) ?u32 {
 /// Slices of the run that begins at a slice with an entry.
 pub fn lengthOfRun(id: region.SliceId) u32 {
     const entry = space.entry(id).load(.monotonic); // For reports, and for a child with one thread.
-    if (entry == heaps.entry_large) return space.slice(id).length;
-    return size_class.geometry[heaps.classOfEntry(entry)].slices;
+    const class = heaps.classOfEntry(entry);
+    return if (class == 0) space.slice(id).length else size_class.geometry[class].slices;
 }
 
 /// Exact checks of a small or medium block about to be freed, for builds with checks: it starts

@@ -199,7 +199,8 @@ fn nextSlab(heap: *Heap, class: u32, got: u32, wanted: u32) region.SliceId {
     if (partial != 0) return partial;
     // A quarter is enough reason not to open a fresh slab.
     if (got * 4 >= wanted) return 0;
-    const stolen = registry.steal(heap, class);
+    // Blocks of a stolen slab would go with an explicit heap that is destroyed.
+    const stolen = if (heap.cold.explicit == null) registry.steal(heap, class) else 0;
     if (stolen != 0) return stolen;
     return partial_slabs.create(heap, class);
 }
@@ -318,6 +319,22 @@ pub noinline fn flushAll(heap: *Heap) void {
             flush(heap, @intCast(class), t.batch_blocks_max);
         }
     }
+}
+
+/// Forgets what is in the magazines and gives their arrays back. For an explicit heap that is
+/// destroyed.
+pub noinline fn discardAll(heap: *Heap) void {
+    for (1..size_class.small_count + 1) |class| {
+        const bin = heap.bin(@intCast(class));
+        const room: u32 = bin.room;
+        const array = bin.base - 1 - lead(bin);
+        bin.* = heaps.emptyBin();
+        if (room == 0) continue;
+        const memory: [*]align(64) u8 = @ptrCast(@alignCast(array));
+        region.arena.free(memory, (room + 1) * @sizeOf(usize), heap.id);
+    }
+    heap.extension = 0;
+    heap.used_bins = @splat(0);
 }
 
 /// base <= top <= base + capacity <= end of the array, a 0 before the first slot; the blocks of a

@@ -114,8 +114,14 @@ pub noinline fn demoteCurrent(heap: *Heap, class: u32) void {
     heap.current[class] = 0;
     if (slice(id).free_count == slice(id).block_count) return destroy(heap, id);
     if (slice(id).free_count > 0) return insert(heap, class, id, 0);
+    setFull(heap, id);
+}
+
+/// Full slabs are in no list, but for those of an explicit heap, which must find all it has.
+fn setFull(heap: *Heap, id: SliceId) void {
     slice(id).slab_state = .full;
     slice(id).threshold = 0;
+    if (heap.cold.explicit) |explicit| explicit.addFull(id);
 }
 
 /// Gives a slab back that is in no list and all of whose blocks are free.
@@ -126,13 +132,22 @@ fn destroy(heap: *Heap, id: SliceId) void {
     const holder = heap.lock.heldBy();
     const holes = slabs.holes.bytes(slice(id));
     if (holes != 0) region.run_allocator.forgetHoles(holes, holder);
+    if (heap.cold.explicit) |explicit| explicit.bytes_held -= bytesOf(slice(id).class);
     slabs.destroy(id, holder);
 }
 
-/// A fresh slab; 0: the system refuses.
+/// Bytes of a slab.
+fn bytesOf(class: u32) usize {
+    return @as(usize, size_class.geometry[class].slices) << t.slice_shift;
+}
+
+/// A fresh slab; 0: the system refuses, or the limit of an explicit heap.
 pub fn create(heap: *Heap, class: u32) SliceId {
+    const explicit = heap.cold.explicit;
+    if (explicit) |owner| if (!owner.hasRoom(bytesOf(class))) return 0;
     const id = slabs.create(class, heap.entryOf(class), heap.id);
     if (id == 0) return 0;
+    if (explicit) |owner| owner.bytes_held += bytesOf(class);
     heap.idle += sparse_slabs.idleOf(id);
     return id;
 }
@@ -206,6 +221,7 @@ noinline fn promote(heap: *Heap, id: SliceId) void {
     const slab = slice(id);
     const class = slab.class;
     const listed = slab.slab_state == .partial;
+    if (!listed) if (heap.cold.explicit) |explicit| explicit.removeFull(id);
     if (slab.free_count == slab.block_count and !isLastOf(heap, class, id)) {
         if (listed) remove(heap, class, id);
         slab.slab_state = .full;
@@ -298,10 +314,10 @@ pub fn rebuild(heap: *Heap) void {
 fn rebuildSlab(heap: *Heap, class: u32, id: SliceId, entry: u32) void {
     slabs.rebuild(id, entry);
     const slab = slice(id);
+    heap.idle += sparse_slabs.idleOf(id);
+    if (slab.free_count > 0) return insert(heap, class, id, 0);
     slab.slab_state = .full;
     slab.threshold = 0;
-    heap.idle += sparse_slabs.idleOf(id);
-    if (slab.free_count > 0) insert(heap, class, id, 0);
 }
 
 /// Checks every slab the heap has in a list, and that they sum up to `idle`: full slabs have

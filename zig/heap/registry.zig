@@ -8,6 +8,7 @@ const slabs = @import("slab");
 const t = base.tunables;
 const assert = base.assert;
 const heaps = @import("heap.zig");
+const explicit = @import("explicit.zig");
 const message = @import("message.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const sparse_slabs = @import("sparse_slabs.zig");
@@ -194,6 +195,10 @@ pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bo
             if (!heap.lock.holderLost(survivor_holder)) continue;
             partial_slabs.rebuild(heap);
             heap.lock.reset();
+            continue;
+        }
+        if (heap.cold.explicit != null) {
+            explicit.repairOneAfterFork(heap, survivor_holder);
             continue;
         }
         // Its thread may have been anywhere: nobody inherits it as it is.

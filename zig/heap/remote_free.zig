@@ -13,6 +13,7 @@ const assert = base.assert;
 const size_class = base.size_class;
 const space = region.space;
 const heaps = @import("heap.zig");
+const explicit = @import("explicit.zig");
 const message_file = @import("message.zig");
 const magazine = @import("magazine.zig");
 const partial_slabs = @import("partial_slabs.zig");
@@ -275,7 +276,9 @@ fn forward(helper: *Heap, block: usize, entry: u32) void {
     const owner = heaps.ownerOfEntry(entry);
     const class = heaps.classOfEntry(entry);
     // The slab is gone or something else lies there: the block was free already.
-    if (owner == 0 or owner == heaps.id_large or class > size_class.small_count) {
+    if (owner == 0 or class == 0 or class > size_class.small_count or
+        explicit.ownerOf(entry) != null)
+    {
         partial_slabs.report(block, error.DoubleFree);
     }
     push(helper, block, entry, .forbidden);

@@ -13,6 +13,7 @@ const size_class = base.size_class;
 const space = region.space;
 const heaps = @import("heap.zig");
 const emergency = @import("emergency.zig");
+const explicit = @import("explicit.zig");
 const fork = @import("fork.zig");
 const lookup = @import("lookup.zig");
 const magazine = @import("magazine.zig");
@@ -30,13 +31,13 @@ pub var mmap_threshold: usize = t.mmap_threshold_default;
 pub const Block = medium.Block;
 
 /// A slow call in progress.
-const Call = struct {
+pub const Call = struct {
     heap: *Heap,
     /// The sentinel to return to when the shared heap is used.
     place: ?*const Heap,
 
     /// Null: nested in another slow call of this thread, or no heap can be had.
-    inline fn begin() ?Call {
+    pub inline fn begin() ?Call {
         const heap = heaps.current();
         if (heap.isSentinel()) return beginWithout(heap);
         if (heap.busy) return null;
@@ -66,7 +67,7 @@ const Call = struct {
         return .{ .heap = heap, .place = place };
     }
 
-    inline fn end(call: Call) void {
+    pub inline fn end(call: Call) void {
         const heap = call.heap;
         if (heap.parked_count != 0) freeParked(heap);
         if (region.run_allocator.isPurgeDue()) giveBackMemory(heap);
@@ -125,15 +126,24 @@ fn dropForRoom(heap: *Heap) bool {
 fn allocateOnce(heap: *Heap, size: usize) usize {
     if (size > t.medium_size_max) return allocateBig(heap, size, 16);
     const class = size_class.classOf(size);
-    const bin = heap.bin(class);
+    if (class <= size_class.small_count) return takeSmall(heap, class);
+    const cached = takeCached(heap.bin(class));
+    return if (cached != 0) cached else medium.alloc(heap, class).address();
+}
+
+/// A block of a small class, by the heap's owner; 0 when there is none.
+pub inline fn takeSmall(heap: *Heap, class: u32) usize {
+    const cached = takeCached(heap.bin(class));
+    return if (cached != 0) cached else magazine.refill(heap, class);
+}
+
+/// The newest block of a magazine; 0: it is empty.
+inline fn takeCached(bin: *heaps.Bin) usize {
     const newest = (bin.top - 1)[0];
-    if (newest != 0) {
-        bin.top -= 1;
-        if (build_options.checks) checkOut(newest);
-        return newest;
-    }
-    if (class <= size_class.small_count) return magazine.refill(heap, class);
-    return medium.alloc(heap, class).address();
+    if (newest == 0) return 0;
+    bin.top -= 1;
+    if (build_options.checks) checkOut(newest);
+    return newest;
 }
 
 fn checkOut(block: usize) void {
@@ -268,7 +278,16 @@ pub inline fn freePlain(pointer: usize, function: []const u8) bool {
 /// For a free whose owner is another heap (the fast path has looked the entry up).
 pub noinline fn freeForeignOwner(pointer: usize, entry: u32, function: []const u8) void {
     if (remote_free.pushFast(heaps.current(), pointer, entry)) return;
+    // With the entry that was read first: see explicit.zig.
+    if (explicit.ownerOf(entry) != null) return freeExplicit(pointer, entry, function);
     _ = free(pointer, function);
+}
+
+noinline fn freeExplicit(pointer: usize, entry: u32, function: []const u8) void {
+    @branchHint(.cold);
+    const call = Call.begin() orelse return parkNested(pointer);
+    defer call.end();
+    explicit.free(explicit.ownerOf(entry) orelse return, pointer, entry, function, call.heap.id);
 }
 
 /// Whether the address lies in a freed huge block that is kept for reuse.
@@ -345,11 +364,20 @@ fn freeOne(heap: *Heap, pointer: usize) void {
 
 fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function: []const u8) void {
     if (entry == heaps.entry_large) return medium.freeLarge(heap, id, pointer);
+    const own = (entry ^ heap.tag) <= heaps.bin_offset_mask;
+    if (!own) if (explicit.ownerOf(entry)) |owner| {
+        return explicit.free(owner, pointer, entry, function, heap.id);
+    };
     if (build_options.checks) lookup.checkBlock(function, pointer, id, entry);
     const class = heaps.classOfEntry(entry);
-    const own = (entry ^ heap.tag) <= heaps.bin_offset_mask;
     if (class > size_class.small_count) return freeMedium(heap, pointer, id, entry, function);
     if (!own) return remote_free.push(heap, pointer, entry, .allowed);
+    putSmall(heap, pointer, entry, function);
+}
+
+/// Frees a small block of this heap, by its owner.
+pub fn putSmall(heap: *Heap, pointer: usize, entry: u32, function: []const u8) void {
+    const class = heaps.classOfEntry(entry);
     const bin = heap.bin(class);
     if (build_options.checks) checkMagazine(bin, pointer, function);
     if ((bin.top - 1)[0] == pointer) os.report.misuse(function, pointer, "double free");

@@ -13,8 +13,10 @@ const t = base.tunables;
 const space = region.space;
 const checker = os.checker;
 const emergency = @import("emergency.zig");
+const Explicit = @import("explicit.zig").Explicit;
 const lookup = @import("lookup.zig");
 const slow = @import("slow.zig");
+const thread = @import("thread.zig");
 
 const Header = extern struct {
     /// `live` or `freed`, mixed with the block's address.
@@ -23,6 +25,11 @@ const Header = extern struct {
     /// The heap's block, `whole` bytes from there.
     start: usize,
     whole: usize,
+    /// The explicit heap that the block is of, and its other blocks. Under that heap's lock.
+    owner: ?*Explicit,
+    previous: usize,
+    next: usize,
+    unused: usize = 0,
 };
 const live = 0x6c69_7665_626c_6f63;
 const freed = 0x6672_6565_6462_6c6b;
@@ -70,12 +77,67 @@ pub noinline fn allocate(size: usize, alignment: usize) usize {
         .size = size,
         .start = start,
         .whole = whole,
+        .owner = null,
+        .previous = 0,
+        .next = 0,
     };
     checker.forbid(start, lead);
     checker.forbid(address + size, whole - lead - size);
     checker.handOut(address, size);
     if (isMapping(start)) checker.addRoots(start, whole);
     return address;
+}
+
+/// The same in an explicit heap, whose limit here counts what was asked for.
+pub noinline fn allocateIn(explicit: *Explicit, size: usize, alignment: usize) usize {
+    explicit.lock.acquire(thread.holder());
+    defer explicit.lock.release();
+    if (!explicit.is_live or !explicit.hasRoom(size)) return 0;
+    const address = allocate(size, alignment);
+    if (address == 0) return 0;
+    checker.lookAway();
+    defer checker.look();
+    const header = headerOf(address);
+    header.owner = explicit;
+    header.next = explicit.watched_first;
+    if (header.next != 0) headerOf(header.next).previous = address;
+    explicit.watched_first = address;
+    explicit.allocations += 1;
+    explicit.bytes_in_use += size;
+    explicit.bytes_held += size;
+    return address;
+}
+
+/// Takes a block out of its explicit heap's account.
+fn leave(address: usize) void {
+    checker.lookAway();
+    defer checker.look();
+    const header = headerOf(address);
+    const explicit = header.owner orelse return;
+    explicit.lock.acquire(thread.holder());
+    defer explicit.lock.release();
+    if (header.next != 0) headerOf(header.next).previous = header.previous;
+    if (header.previous != 0) {
+        headerOf(header.previous).next = header.next;
+    } else explicit.watched_first = header.next;
+    explicit.frees += 1;
+    explicit.bytes_in_use -= header.size;
+    explicit.bytes_held -= header.size;
+}
+
+/// Frees every block of an explicit heap; how many. The account stays as it was.
+pub fn freeAll(explicit: *Explicit) void {
+    while (explicit.watched_first != 0) {
+        const frees = explicit.frees;
+        _ = free(explicit.watched_first, "alloc_heap_destroy");
+        explicit.frees = frees;
+    }
+}
+
+/// The explicit heap of a live block; null: it has none.
+pub fn heapOf(address: usize) ?*Explicit {
+    const header = find(address) orelse return null;
+    return if (header.state == live ^ address) header.owner else null;
 }
 
 fn allocateAside(size: usize, alignment: usize) ?*anyopaque {
@@ -109,6 +171,9 @@ pub noinline fn free(address: usize, function: []const u8) bool {
     if (isAside() or checker.current() == .resolving) {
         if (emergency.contains(address)) {
             emergency.free(address);
+        } else if (space.find(address) != null) {
+            // Of an explicit heap: those are ours also beside another malloc.
+            return slow.freePlain(address, function);
         } else if (isAside()) checker.next.free(@ptrFromInt(address));
         return true;
     }
@@ -116,6 +181,7 @@ pub noinline fn free(address: usize, function: []const u8) bool {
     const is_live = header.state == live ^ address and takeState(address);
     // Valgrind first, also for what is no live block: its report has the stacks.
     if (is_live or checker.current() == .valgrind) checker.takeBack(address, header.size);
+    if (is_live) leave(address);
     if (!is_live) {
         if (checker.current() == .asan) {
             os.report.misuse(function, address, reason(address, header));
@@ -153,18 +219,22 @@ fn reason(address: usize, header: Header) []const u8 {
 
 /// The size that was asked for; null: not a live block.
 pub fn usableSize(address: usize) ?usize {
-    if (isAside()) return checker.next.malloc_usable_size(@ptrFromInt(address));
+    if (isAside()) {
+        if (space.find(address) != null) return lookup.usableOfBlock(address);
+        return checker.next.malloc_usable_size(@ptrFromInt(address));
+    }
     const header = find(address) orelse return null;
     return if (header.state == live ^ address) header.size else null;
 }
 
 /// realloc where another malloc serves.
 pub fn resizeAside(address: usize, size: usize) ?*anyopaque {
-    if (!emergency.contains(address)) return checker.next.realloc(@ptrFromInt(address), size);
-    const usable = emergency.usableSize(address);
+    const ours = emergency.contains(address) or space.find(address) != null;
+    if (!ours) return checker.next.realloc(@ptrFromInt(address), size);
+    const usable = lookup.usableOfBlock(address) orelse return null;
     const block = checker.next.malloc(size) orelse return null;
     base.bulk.copy(@intFromPtr(block), address, @min(usable, size));
-    emergency.free(address);
+    _ = free(address, "realloc");
     return block;
 }
 

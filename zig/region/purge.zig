@@ -83,6 +83,12 @@ pub fn reserveOf(live_bytes: usize) usize {
     return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
 }
 
+/// The same with what swings; everything when memory is not to be given back. Under the lock.
+pub fn keptBytes(live_bytes: usize) usize {
+    if (decay_ms < 0 or isRefused()) return std.math.maxInt(usize);
+    return reserveOf(live_bytes) + swing_bytes;
+}
+
 fn isRefused() bool {
     if (refused_until_ms == 0) return false;
     if (refused_until_ms -% now_ms <= t.purge_backoff_ms + 1) return true;

@@ -327,6 +327,14 @@ fn extend(first: SliceId, length: u32, length_new: u32) bool {
     return true;
 }
 
+/// Purges what is more than is kept, however much: for a call that may free everything at once.
+pub noinline fn purgeExcess(holder: u32) void {
+    lock.acquire(holder);
+    const keep = purge.keptBytes(liveBytes());
+    lock.release();
+    trim(keep, holder);
+}
+
 /// Purges dirty runs until at most `keep` bytes of them are left.
 pub noinline fn trim(keep: usize, holder: u32) void {
     while (true) {

@@ -93,6 +93,12 @@ pub noinline fn destroy(id: SliceId, holder: u32) void {
     region.run_allocator.free(id, g.slices, false, holder);
 }
 
+/// The same with blocks that somebody may think he has: their heap is destroyed.
+pub noinline fn discard(id: SliceId, holder: u32) void {
+    space.slice(id).free_count = space.slice(id).block_count;
+    destroy(id, holder);
+}
+
 /// Makes the slab's slices point to another owner; `entry` is the new map entry.
 pub fn reassign(id: SliceId, entry: u32) void {
     const g = &size_class.geometry[space.slice(id).class];

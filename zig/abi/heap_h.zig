@@ -1,0 +1,124 @@
+//! The heaps of alloc.h: alloc_heap_create and what follows. Any thread; errno on failure.
+const std = @import("std");
+const base = @import("base");
+const os = @import("os");
+const heap = @import("heap");
+const malloc_file = @import("malloc.zig");
+const t = base.tunables;
+const explicit = heap.explicit;
+const Explicit = explicit.Explicit;
+const outOfMemory = malloc_file.outOfMemory;
+
+fn invalid() ?*anyopaque {
+    @branchHint(.cold);
+    os.host.setErrno(.INVAL);
+    return null;
+}
+
+/// NULL with errno ENOMEM.
+pub fn create(bytes_max: usize) callconv(.c) ?*anyopaque {
+    return explicit.create(bytes_max) orelse outOfMemory();
+}
+
+/// How many blocks were live.
+pub fn destroy(target: ?*Explicit) callconv(.c) usize {
+    return explicit.destroy(target orelse return 0);
+}
+
+pub fn malloc(target: ?*Explicit, size: usize) callconv(.c) ?*anyopaque {
+    return allocate(target orelse return invalid(), size, 16);
+}
+
+fn allocate(target: *Explicit, size: usize, alignment: usize) ?*anyopaque {
+    const address = explicit.allocate(target, size, alignment).address();
+    return if (address == 0) outOfMemory() else @ptrFromInt(address);
+}
+
+pub fn calloc(target: ?*Explicit, count: usize, size: usize) callconv(.c) ?*anyopaque {
+    const from = target orelse return invalid();
+    const total, const overflow = @mulWithOverflow(count, size);
+    if (overflow != 0) return outOfMemory();
+    const block = explicit.allocate(from, total, 16);
+    const address = block.address();
+    if (address == 0) return outOfMemory();
+    if (!block.zero) base.bulk.zero(address, total);
+    return @ptrFromInt(address);
+}
+
+/// EINVAL unless `alignment` is a power of two.
+pub fn alignedAlloc(target: ?*Explicit, alignment: usize, size: usize) callconv(.c) ?*anyopaque {
+    const from = target orelse return invalid();
+    if (alignment == 0 or !std.math.isPowerOfTwo(alignment)) return invalid();
+    return allocate(from, size, @max(alignment, 16));
+}
+
+/// As realloc. What moves, moves into this heap.
+pub fn realloc(target: ?*Explicit, pointer: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
+    const from = target orelse return invalid();
+    const old = pointer orelse return allocate(from, size, 16);
+    if (size == 0) {
+        malloc_file.free(old);
+        return null;
+    }
+    const usable = malloc_file.usableSize(old);
+    if (size <= usable and size >= usable / 2) return old;
+    if (explicit.resizeInPlace(from, @intFromPtr(old), size)) return old;
+    const block = allocate(from, size, 16) orelse {
+        // A smaller block that cannot be had is no reason to fail.
+        return if (size <= usable) old else null;
+    };
+    base.bulk.copy(@intFromPtr(block), @intFromPtr(old), @min(usable, size));
+    malloc_file.free(old);
+    return block;
+}
+
+/// A block of any heap.
+pub fn free(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) void {
+    _ = target;
+    malloc_file.free(pointer);
+}
+
+pub fn owns(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) c_int {
+    const from = target orelse return 0;
+    return @intFromBool(explicit.owns(from, @intFromPtr(pointer)));
+}
+
+/// alloc_heap_stats_t. Grows at its end only.
+const HeapStats = extern struct {
+    live_blocks: u64,
+    bytes_in_use: u64,
+    bytes_held: u64,
+    bytes_max: u64,
+    allocations: u64,
+    frees: u64,
+};
+
+/// 0; -1 with errno EINVAL.
+pub fn stats(target: ?*Explicit, out: ?*anyopaque, size: usize) callconv(.c) c_int {
+    const from = target orelse return refuse();
+    const room: [*]u8 = @ptrCast(out orelse return refuse());
+    if (size == 0) return refuse();
+    const now = explicit.statistics(from);
+    fill(room[0..size], &HeapStats{
+        .live_blocks = now.live_blocks,
+        .bytes_in_use = now.bytes_in_use,
+        .bytes_held = now.bytes_held,
+        .bytes_max = now.bytes_max,
+        .allocations = now.allocations,
+        .frees = now.frees,
+    });
+    return 0;
+}
+
+fn refuse() c_int {
+    _ = invalid();
+    return -1;
+}
+
+/// As much of a structure as the caller knows; zeros for what it knows beyond that.
+pub fn fill(room: []u8, structure: anytype) void {
+    const bytes = std.mem.asBytes(structure);
+    const known = @min(room.len, bytes.len);
+    @memcpy(room[0..known], bytes[0..known]);
+    @memset(room[known..], 0);
+}
