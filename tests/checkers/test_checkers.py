@@ -12,9 +12,10 @@ from tests.checkers.checkers import ASAN_FLAGS, ERROR_STATUS, OUR_MALLOC, Checke
 from tests.native import Native, cases_of
 
 SOURCES = Path(__file__).resolve().parent / "src"
-PROGRAMS = ("errors.c", "operators.cpp")
+PROGRAMS = ("errors.c", "heaps.c", "operators.cpp")
 CLEAN_CASES = [
     ("errors.c", "clean"),
+    ("heaps.c", "clean"),
     ("operators.cpp", "clean"),
     ("operators.cpp", "clean_aligned"),
 ]
@@ -42,6 +43,11 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
         ),
         "uninitialised": (r"Conditional jump or move depends on uninitialised", None),
         "leak": (r"1,234 bytes in 1 blocks are definitely lost", None),
+    },
+    "heaps.c": {
+        "overflow_by_one": (WRITE + r".* is 0 bytes after a block of size 13 alloc'd", POISON),
+        "use_after_destroy": (READ + r".* 2 bytes inside a block of size 13 free'd", POISON),
+        "use_after_free": (WRITE + r".* 2 bytes inside a block of size 13 free'd", POISON),
     },
     "operators.cpp": {
         "overflow_of_new": (WRITE + r".* 0 bytes after a block of size 27 ", POISON),

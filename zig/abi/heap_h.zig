@@ -3,6 +3,7 @@ const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const heap = @import("heap");
+const foreign = @import("foreign.zig");
 const malloc_file = @import("malloc.zig");
 const t = base.tunables;
 const explicit = heap.explicit;
@@ -57,10 +58,10 @@ pub fn realloc(target: ?*Explicit, pointer: ?*anyopaque, size: usize) callconv(.
     const from = target orelse return invalid();
     const old = pointer orelse return allocate(from, size, 16);
     if (size == 0) {
-        malloc_file.free(old);
+        release(@intFromPtr(old));
         return null;
     }
-    const usable = malloc_file.usableSize(old);
+    const usable = usableSize(@intFromPtr(old));
     if (size <= usable and size >= usable / 2) return old;
     if (explicit.resizeInPlace(from, @intFromPtr(old), size)) return old;
     const block = allocate(from, size, 16) orelse {
@@ -68,14 +69,32 @@ pub fn realloc(target: ?*Explicit, pointer: ?*anyopaque, size: usize) callconv(.
         return if (size <= usable) old else null;
     };
     base.bulk.copy(@intFromPtr(block), @intFromPtr(old), @min(usable, size));
-    malloc_file.free(old);
+    release(@intFromPtr(old));
     return block;
 }
 
 /// A block of any heap.
 pub fn free(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) void {
     _ = target;
-    malloc_file.free(pointer);
+    release(@intFromPtr(pointer));
+}
+
+/// Not by the exported functions: Valgrind as a rule puts its own in their place, which know
+/// nothing of these blocks.
+fn release(address: usize) void {
+    var entry: u32 = 0;
+    switch (heap.freeFast(address, &entry)) {
+        .done => {},
+        .foreign_owner => heap.slow.freeForeignOwner(address, entry, "alloc_heap_free"),
+        .slow => if (!heap.slow.free(address, "alloc_heap_free")) foreign.free(address),
+    }
+}
+
+fn usableSize(address: usize) usize {
+    if (address % 16 == 0) {
+        if (heap.lookup.usableSize(address)) |size| return size;
+    }
+    return malloc_file.usableSizeUnknown(address);
 }
 
 pub fn owns(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) c_int {

@@ -84,7 +84,7 @@ pub fn refuseKept(function: []const u8, address: usize) void {
 }
 
 /// Not a live block of ours: misuse when it lies in a region, else foreign.
-noinline fn usableSizeUnknown(address: usize) usize {
+pub noinline fn usableSizeUnknown(address: usize) usize {
     @branchHint(.cold);
     if (heap.watched.isOn()) {
         return heap.watched.usableSize(address) orelse foreign.usableSize(address);

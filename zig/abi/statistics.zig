@@ -164,6 +164,11 @@ pub fn writeJson(text: *base.Text) void {
     text.jsonField("huge_blocks", now.huge_count);
     text.jsonField("heaps", now.heaps);
     text.jsonField("orphans", now.orphans);
+    const explicit = &heap.explicit; // Statistics, read without order.
+    text.jsonField("explicit_heaps", explicit.live_count.load(.monotonic));
+    text.jsonField("explicit_heaps_destroyed", explicit.destroyed_count.load(.monotonic));
+    text.jsonField("explicit_heap_blocks_dropped", explicit.dropped_blocks.load(.monotonic));
+    text.jsonField("explicit_heap_stale_frees", explicit.stale_frees.load(.monotonic));
     text.jsonField("foreign_frees", foreign.count.load(.monotonic));
     text.char('}');
 }

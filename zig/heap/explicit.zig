@@ -76,6 +76,9 @@ pub const Explicit = extern struct {
     }
 };
 
+/// One in the model, which then needs less to use an id again.
+const waiting_min = if (base.atomic.modelled) 1 else t.explicit_waiting_min;
+
 var waiting_lock: os.Lock = .{};
 var waiting_first: ?*Explicit = null;
 var waiting_last: ?*Explicit = null;
@@ -126,14 +129,8 @@ pub noinline fn create(bytes_max: usize) ?*Explicit {
 
 fn make(me: u32) ?*Explicit {
     const memory = region.arena.allocForever(@sizeOf(Explicit), me) orelse return null;
-    const heap = registry.create(me) orelse return null;
     const explicit: *Explicit = @ptrCast(memory);
-    explicit.* = std.mem.zeroes(Explicit);
-    explicit.heap = heap;
-    heap.hooked = true;
-    heap.cold.explicit = explicit;
-    // monotonic: whoever reads it has a block of this heap.
-    heap.state.store(.explicit, .monotonic);
+    explicit.heap = registry.createFor(explicit, me) orelse return null;
     return explicit;
 }
 
@@ -141,7 +138,7 @@ fn make(me: u32) ?*Explicit {
 fn takeWaiting(me: u32) ?*Explicit {
     waiting_lock.acquire(me);
     defer waiting_lock.release();
-    if (waiting_count < t.explicit_waiting_min) return null;
+    if (waiting_count < waiting_min) return null;
     const explicit = waiting_first.?;
     waiting_first = explicit.next;
     if (waiting_first == null) waiting_last = null;

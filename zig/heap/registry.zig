@@ -65,8 +65,13 @@ fn takeCold(holder: u32) ?*heaps.Cold {
     }
 }
 
-/// A new heap; null when ids or memory are used up.
-pub noinline fn create(holder: u32) ?*Heap {
+/// A new heap for a thread; null when ids or memory are used up.
+pub fn create(holder: u32) ?*Heap {
+    return createFor(null, holder);
+}
+
+/// The same, or the heap behind an explicit one.
+pub noinline fn createFor(owner: ?*explicit.Explicit, holder: u32) ?*Heap {
     if (next_id.load(.monotonic) >= t.heaps_max) return null; // A hint.
     const cold = takeCold(holder) orelse return null;
     const memory = region.arena.allocForever(@sizeOf(Heap), holder) orelse return null;
@@ -78,6 +83,8 @@ pub noinline fn create(holder: u32) ?*Heap {
     }
     const heap: *Heap = @ptrCast(memory);
     heaps.initialise(heap, cold, id);
+    cold.explicit = owner;
+    if (owner != null) heap.state.store(.explicit, .monotonic); // Published by the next store.
     table[id].store(heap, .release);
     return heap;
 }

@@ -79,9 +79,9 @@ alloc_heap_t *alloc_heap_create(size_t bytes_max);
 
 /* Frees the heap and every block in it, in time that grows with the memory it holds and not with
  * the number of blocks. Returns how many blocks were live (also in alloc_stats_json, added up). A
- * free of one of its blocks by another thread at the same time is done, ignored, or reported as a
- * double free: it never touches memory that has a new owner. No other call may run or come later.
- * NULL: 0. */
+ * free of one of its blocks by another thread that begins before the memory has a new owner is
+ * done, ignored, or reported as a double free: it never touches what the new owner has. No other
+ * call may run or come later. NULL: 0. */
 size_t alloc_heap_destroy(alloc_heap_t *heap);
 
 /* As alloc_malloc, alloc_calloc, alloc_aligned_alloc and alloc_realloc, in this heap. NULL with

@@ -8,6 +8,7 @@ const groups = [_][]const model.Scenario{
     &@import("scenarios/emergency.zig").scenarios,
     &@import("scenarios/inbox.zig").scenarios,
     &@import("scenarios/registry.zig").scenarios,
+    &@import("scenarios/explicit.zig").scenarios,
 };
 
 const all = blk: {

@@ -332,6 +332,19 @@ OURS(fork_while_in_use) {
     _exit(0);
 }
 
+/* What was live in destroyed heaps is in the process's statistics. */
+OURS(dropped_blocks_are_told) {
+    alloc_heap_t *kept = create(0), *dropped = create(0);
+    for (int i = 0; i < 321; i++) alloc_heap_malloc(dropped, 100);
+    CHECK(alloc_heap_destroy(dropped) == 321, "destroy");
+    char text[4096];
+    CHECK(alloc_stats_json(text, sizeof text) > 0, "alloc_stats_json");
+    CHECK(strstr(text, "\"explicit_heaps\":1,") != NULL, "%s", text);
+    CHECK(strstr(text, "\"explicit_heaps_destroyed\":1,") != NULL, "%s", text);
+    CHECK(strstr(text, "\"explicit_heap_blocks_dropped\":321,") != NULL, "%s", text);
+    alloc_heap_destroy(kept);
+}
+
 OURS(trim_by_another) {
     alloc_heap_t *heap = create(0);
     static void *blocks[2000];
