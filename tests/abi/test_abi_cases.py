@@ -13,9 +13,9 @@ from tests.native import Case, Native, cases_of, make_subject
 SOURCES = Path(__file__).resolve().parent / "src"
 PROGRAMS = [
     "alignment.c", "alloc_h.c", "cxx_new.cpp", "cxx_replace.cpp", "errno_kept.c", "fork.c",
-    "give_back.c", "heaps.c", "introspect.c", "kept.c", "libc_results.c", "lifetime.cpp", "matrix.cpp",
-    "oom.c", "overflow.c", "realloc.c", "signals.c", "sparse.c", "startup.c", "stepped.c",
-    "stepped_twice.c", "threads.c", "usable.c", "zeroing.c",
+    "give_back.c", "heaps.c", "introspect.c", "kept.c", "libc_results.c", "lifetime.cpp",
+    "matrix.cpp", "oom.c", "overflow.c", "realloc.c", "signals.c", "sparse.c", "startup.c",
+    "stepped.c", "stepped_twice.c", "threads.c", "usable.c", "zeroing.c",
 ]  # fmt: skip
 # Programs that are also linked with liballoc.so, and with liballoc.a into a dynamic and into a
 # wholly static executable: enough to see that each form brings the whole ABI.

@@ -178,7 +178,8 @@ pub noinline fn destroy(explicit: *Explicit) u64 {
 
 /// Not torn by a fork.
 fn isWhole(explicit: *const Explicit) bool {
-    return explicit.heap.state.load(.monotonic) != .set_aside; // Changes in a child with one thread.
+    // Changes only in a child with one thread.
+    return explicit.heap.state.load(.monotonic) != .set_aside;
 }
 
 /// All slabs and runs back. Under the explicit heap's lock.
@@ -307,7 +308,9 @@ pub noinline fn free(heap: *Heap, pointer: usize, entry: u32, function: []const 
     }
     const id = space.find(pointer).?;
     // Stable under the lock if the block is live: its slab or run then stays.
-    if (space.entry(id).load(.monotonic) != entry) os.report.misuse(function, pointer, "double free");
+    if (space.entry(id).load(.monotonic) != entry) {
+        os.report.misuse(function, pointer, "double free");
+    }
     const class = heaps.classOfEntry(entry);
     if (class == 0) {
         freeRun(explicit, id, pointer, function);

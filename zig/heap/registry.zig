@@ -13,6 +13,7 @@ const message = @import("message.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const sparse_slabs = @import("sparse_slabs.zig");
 const remote_free = @import("remote_free.zig");
+const thread = @import("thread.zig");
 const Heap = heaps.Heap;
 
 const Word = base.atomic.Value(u64);
@@ -26,8 +27,10 @@ var next_id: base.atomic.Value(u32) = .init(1);
 var orphans: [t.heaps_max / 64]Word = @splat(.init(0));
 var orphan_count: base.atomic.Value(u32) = .init(0);
 
-/// The address of a batch of cold parts (a multiple of 64), and how many of them are taken.
-var cold_batch: base.atomic.Value(usize) = .init(0);
+/// Of the batch of cold parts in use, what is not taken. Under the lock: of many threads that start
+/// together each would else bring a batch, and lie apart from the others by what is lost.
+var cold_lock: os.Lock = .{};
+var cold_left: []heaps.Cold = &.{};
 
 /// Orphans a thief looks at.
 const steal_probes_max = 4;
@@ -42,27 +45,19 @@ pub fn end() u32 {
     return @min(next_id.load(.acquire), t.heaps_max);
 }
 
-/// A piece of the batch in use. A batch that lost the race for its place is left behind.
+/// A piece of the batch in use, zero.
 fn takeCold(holder: u32) ?*heaps.Cold {
-    var seen = cold_batch.load(.monotonic); // Addresses only: the memory is zero, nobody wrote it.
-    while (true) {
-        const taken = seen % 64;
-        if (seen == 0 or taken == t.cold_batch) {
-            const bytes = t.cold_batch * @sizeOf(heaps.Cold);
-            const memory = region.arena.allocForever(bytes, holder) orelse return null;
-            const batch: *[t.cold_batch]heaps.Cold = @ptrCast(memory);
-            // monotonic: as above.
-            const next = @intFromPtr(batch) + 1;
-            seen = cold_batch.cmpxchgStrong(seen, next, .monotonic, .monotonic) orelse
-                return &batch[0];
-            continue;
-        }
-        // monotonic: as above.
-        seen = cold_batch.cmpxchgStrong(seen, seen + 1, .monotonic, .monotonic) orelse {
-            const batch: *[t.cold_batch]heaps.Cold = @ptrFromInt(seen - taken);
-            return &batch[taken];
-        };
+    cold_lock.acquire(holder);
+    defer cold_lock.release();
+    if (cold_left.len == 0) {
+        const bytes = t.cold_batch * @sizeOf(heaps.Cold);
+        const memory = region.arena.allocForever(bytes, holder) orelse return null;
+        cold_left = @as(*[t.cold_batch]heaps.Cold, @ptrCast(memory));
     }
+    // From the end, by the length alone: a fork meanwhile finds the whole slice, or one less.
+    const piece = &cold_left[cold_left.len - 1];
+    cold_left.len -= 1;
+    return piece;
 }
 
 /// A new heap for a thread; null when ids or memory are used up.
@@ -83,8 +78,11 @@ pub noinline fn createFor(owner: ?*explicit.Explicit, holder: u32) ?*Heap {
     }
     const heap: *Heap = @ptrCast(memory);
     heaps.initialise(heap, cold, id);
-    cold.explicit = owner;
-    if (owner != null) heap.state.store(.explicit, .monotonic); // Published by the next store.
+    // Threads' cold parts stay untouched: zero is null.
+    if (owner != null) {
+        cold.explicit = owner;
+        heap.state.store(.explicit, .monotonic); // Published by the next store.
+    }
     table[id].store(heap, .release);
     return heap;
 }
@@ -196,6 +194,12 @@ pub fn orphanCount() u32 {
 /// nothing is known of who survived: whole heaps stay with their owner, who may live.
 pub fn repairAfterFork(survivor: ?*Heap, survivor_holder: u32, set_aside_all: bool) void {
     message.repairAfterFork(survivor_holder);
+    // A thread takes it by the name that it has: see thread.holder.
+    if (cold_lock.holderLost(survivor_holder) and cold_lock.holderLost(thread.holder())) {
+        // Its thread may just have been replacing the batch.
+        cold_left = &.{};
+        cold_lock.reset();
+    }
     for (1..end()) |id| {
         const heap = table[id].load(.monotonic) orelse continue; // One thread.
         if (heap == survivor) {

@@ -254,8 +254,9 @@ static void *free_all(void *argument) {
     return NULL;
 }
 
-/* In a child, for a free that comes after the destroy is reported as a double free and aborts. What a
- * free does that began before and goes on when the memory has a new owner: `bin/model destroy`. */
+/* In a child, for a free that comes after the destroy is reported as a double free and aborts. What
+ * a free does that began before and goes on when the memory has a new owner: the scenarios
+ * destroy-heap and destroy-thread of the model. */
 static void race_once(int round) {
     pthread_barrier_t start;
     pthread_barrier_init(&start, NULL, 2);

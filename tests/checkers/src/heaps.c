@@ -13,8 +13,12 @@ OURS(clean) {
             size_t size = (size_t)i * (size_t)i + 1;
             switch (i % 4) {
             case 0: blocks[i] = alloc_heap_calloc(heap, 1, size); break;
-            case 1: blocks[i] = alloc_heap_aligned_alloc(heap, (size_t)1 << (4 + i % 13), size); break;
-            case 2: blocks[i] = alloc_heap_realloc(heap, alloc_heap_malloc(heap, i), size); break;
+            case 1:
+                blocks[i] = alloc_heap_aligned_alloc(heap, (size_t)1 << (4 + i % 13), size);
+                break;
+            case 2:
+                blocks[i] = alloc_heap_realloc(heap, alloc_heap_malloc(heap, (size_t)i), size);
+                break;
             default: blocks[i] = alloc_heap_malloc(heap, size);
             }
             CHECK(blocks[i] != NULL && alloc_heap_owns(heap, blocks[i]), "%d", i);
