@@ -21,7 +21,8 @@ const layers = [_]Layer{
     .{ .name = "region", .imports = &.{ "base", "os" } },
     .{ .name = "slab", .imports = &.{ "base", "os", "region" } },
     .{ .name = "heap", .imports = &.{ "base", "os", "region", "slab" } },
-    .{ .name = "abi", .imports = &.{ "base", "os", "region", "slab", "heap" } },
+    .{ .name = "pools", .imports = &.{ "base", "os", "region", "slab", "heap" } },
+    .{ .name = "abi", .imports = &.{ "base", "os", "region", "slab", "heap", "pools" } },
 };
 
 /// The file that is a layer's public face.
@@ -77,6 +78,7 @@ pub fn build(b: *std.Build) void {
     install.dependOn(archive);
     addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
     b.installFile("zig/include/alloc.h", "include/alloc.h");
+    b.installFile("zig/include/hft_alloc.h", "include/hft_alloc.h");
     addBenchmark(b, target);
     const bench = allocbench(b, release);
     const executable = b.addExecutable(.{

@@ -1,12 +1,15 @@
 //! The C face: which function stands behind which exported name. root.zig exports this table.
 const aligned = @import("aligned.zig");
 const alloc_h = @import("alloc_h.zig");
+const arena_h = @import("arena_h.zig");
 const cxx_delete = @import("cxx_delete.zig");
 const cxx_new = @import("cxx_new.zig");
 const heap_h = @import("heap_h.zig");
+const hft_h = @import("hft_h.zig");
 const introspect = @import("introspect.zig");
 pub const log = @import("log.zig");
 const malloc = @import("malloc.zig");
+const pool_h = @import("pool_h.zig");
 const realloc = @import("realloc.zig");
 pub const options = @import("options.zig");
 pub const startup = @import("startup.zig");
@@ -67,6 +70,45 @@ pub const table = .{
     .{ "alloc_heap_free", &heap_h.free },
     .{ "alloc_heap_owns", &heap_h.owns },
     .{ "alloc_heap_stats", &heap_h.stats },
+
+    .{ "alloc_arena_create", &arena_h.create },
+    .{ "alloc_arena_alloc", &arena_h.alloc },
+    .{ "alloc_arena_alloc_aligned", &arena_h.allocAligned },
+    .{ "alloc_arena_checkpoint", &arena_h.checkpoint },
+    .{ "alloc_arena_rewind", &arena_h.rewind },
+    .{ "alloc_arena_reset", &arena_h.reset },
+    .{ "alloc_arena_trim", &arena_h.trim },
+    .{ "alloc_arena_destroy", &arena_h.destroy },
+    .{ "alloc_arena_stats", &arena_h.stats },
+
+    .{ "alloc_pool_create", &pool_h.create },
+    .{ "alloc_pool_alloc", &pool_h.alloc },
+    .{ "alloc_pool_free", &pool_h.free },
+    .{ "alloc_pool_alloc_at", &pool_h.allocAt },
+    .{ "alloc_pool_free_at", &pool_h.freeAt },
+    .{ "alloc_pool_destroy", &pool_h.destroy },
+    .{ "alloc_pool_check", &pool_h.check },
+    .{ "alloc_pool_stats", &pool_h.stats },
+
+    .{ "hft_pool_create", &hft_h.poolCreate },
+    .{ "hft_pool_create_aligned", &hft_h.poolCreateAligned },
+    .{ "hft_pool_create_numa", &hft_h.poolCreateNuma },
+    .{ "hft_pool_create_debug", &hft_h.poolCreateDebug },
+    .{ "hft_pool_alloc", &pool_h.alloc },
+    .{ "hft_pool_free", &pool_h.free },
+    .{ "hft_pool_destroy", &hft_h.poolDestroy },
+    .{ "hft_pool_stats", &hft_h.poolStats },
+    .{ "hft_pool_alloc_debug", &pool_h.allocAt },
+    .{ "hft_pool_free_debug", &pool_h.freeAt },
+    .{ "hft_pool_check", &pool_h.check },
+    .{ "hft_arena_create", &hft_h.arenaCreate },
+    .{ "hft_arena_alloc", &arena_h.alloc },
+    .{ "hft_arena_reset", &arena_h.reset },
+    .{ "hft_arena_destroy", &hft_h.arenaDestroy },
+    .{ "hft_init", &hft_h.threadInit },
+    .{ "hft_thread_init", &hft_h.threadInit },
+    .{ "hft_alloc", &hft_h.alloc },
+    .{ "hft_free", &malloc.free },
 };
 
 /// Exported weakly: a program that defines some of them itself links with the archive.

@@ -34,10 +34,17 @@ pub fn wrap(comptime name: []const u8, comptime function: anytype) @TypeOf(funct
                 return result;
             }
         },
-        else => struct {
+        3 => struct {
             fn call(a: P[0].?, b: P[1].?, c: P[2].?) callconv(.c) R {
                 const result = function(a, b, c);
                 write(name, .{ number(a), number(b), number(c) }, result);
+                return result;
+            }
+        },
+        else => struct {
+            fn call(a: P[0].?, b: P[1].?, c: P[2].?, d: P[3].?) callconv(.c) R {
+                const result = function(a, b, c, d);
+                write(name, .{ number(a), number(b), number(c), number(d) }, result);
                 return result;
             }
         },
@@ -47,6 +54,8 @@ pub fn wrap(comptime name: []const u8, comptime function: anytype) @TypeOf(funct
 
 fn number(value: anytype) u64 {
     return switch (@typeInfo(@TypeOf(value))) {
+        // By value: its first word names it (a checkpoint's is its chunk).
+        .@"struct" => @as(*const u64, @ptrCast(&value)).*,
         .int => |int| if (int.signedness == .signed)
             @bitCast(@as(i64, value))
         else

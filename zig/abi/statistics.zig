@@ -9,6 +9,7 @@ const base = @import("base");
 const os = @import("os");
 const region = @import("region");
 const heap = @import("heap");
+const pools = @import("pools");
 const foreign = @import("foreign.zig");
 const options = @import("options.zig");
 const t = base.tunables;
@@ -76,7 +77,9 @@ fn collect() Statistics {
     const runs = &region.run_allocator;
     sum.bytes_dirty = @as(u64, runs.runs.dirty_slices) << t.slice_shift;
     const live = @as(u64, runs.liveBytes());
-    sum.bytes_mapped = live + sum.bytes_dirty + sum.huge_bytes + kept;
+    const of_pools = pools.backing.mapped_bytes.load(.monotonic);
+    sum.bytes_mapped = live + sum.bytes_dirty + sum.huge_bytes + kept + of_pools;
+    sum.bytes_in_use += of_pools;
     sum.bytes_metadata = region.arena.usedBytes();
     sum.orphans = heap.registry.orphanCount();
     return sum;
@@ -130,7 +133,7 @@ pub fn residentBytes() u64 {
     for (extents[0..count]) |extent| {
         sum += os.machine.residentIn(@ptrFromInt(extent.address), extent.length);
     }
-    return sum;
+    return sum + pools.backing.residentBytes();
 }
 
 /// Pages of the operating system that hold so many bytes.
@@ -170,6 +173,21 @@ pub fn writeJson(text: *base.Text) void {
     text.jsonField("explicit_heap_blocks_dropped", explicit.dropped_blocks.load(.monotonic));
     text.jsonField("explicit_heap_stale_frees", explicit.stale_frees.load(.monotonic));
     text.jsonField("foreign_frees", foreign.count.load(.monotonic));
+    writePools(text);
+    text.char('}');
+}
+
+fn writePools(text: *base.Text) void {
+    const counts = &pools.counts;
+    text.jsonKey("pools");
+    text.char('{');
+    text.jsonField("arenas", counts.arenas.load(.monotonic));
+    text.jsonField("pools", counts.pools.load(.monotonic));
+    text.jsonField("shared_pools", counts.shared_pools.load(.monotonic));
+    text.jsonField("bytes_held", pools.backing.held_bytes.load(.monotonic));
+    text.jsonField("bytes_mapped", pools.backing.mapped_bytes.load(.monotonic));
+    text.jsonField("arena_objects_lost", counts.arena_objects_lost.load(.monotonic));
+    text.jsonField("pool_objects_lost", counts.pool_objects_lost.load(.monotonic));
     text.char('}');
 }
 

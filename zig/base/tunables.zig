@@ -226,6 +226,30 @@ pub const commit_step_max = 64 * mib;
 /// with 8.
 pub const hugepage_start = 16 * mib;
 
+/// What the pools and arenas that ask for huge pages begin on a multiple of, bytes.
+pub const huge_page_size = 2 * mib;
+/// Pools of hft_alloc.h from so many bytes on ask for huge pages: below, the end that is no whole
+/// huge page would be most of it.
+pub const pool_huge_min = 4 * mib;
+/// Chunks that an arena grows by: each twice as large as the last, bytes.
+pub const arena_chunk_min = 64 * kib;
+pub const arena_chunk_max = 2 * mib;
+/// Free chunks behind the current one that are looked at for one that is large enough.
+pub const arena_chunk_probes_max = 8;
+/// Nested rewinds that an arena remembers, so as to refuse checkpoints that one of them undid.
+pub const arena_rewinds_max = 8;
+/// A pool links its fresh objects into its list by so many bytes (whole objects, one at least): a
+/// page, so that a page is touched when it is needed.
+pub const pool_batch_bytes = 4 * kib;
+/// Guard bytes on either side of an object of a debug pool, at least.
+pub const pool_guard_size = 16;
+/// Blocks of each class of the router that hft_thread_init puts into a thread's magazines, and
+/// rounds in which it tries, since magazines grow step by step. 130 KiB a thread.
+pub const router_depth = 32;
+pub const router_rounds_max = 8;
+/// Largest block of the router's classes, bytes; larger ones go to the heap as they are.
+pub const router_size_max = 2048;
+
 comptime {
     assert(slice_size == 16 * kib);
     assert(slab_blocks_max <= 1 << 15);

@@ -120,9 +120,9 @@ int alloc_heap_stats(alloc_heap_t *heap, alloc_heap_stats_t *out, size_t size);
 #define ALLOC_LOCK 2u
 /* Huge pages are asked for, on a multiple of 2 MiB. Where the system has none, ordinary ones. */
 #define ALLOC_HUGE_PAGES 4u
-/* The memory comes from the NUMA node in the options. NULL with errno EINVAL when there is no such
- * node. Where the system may not be asked (ENOSYS, EPERM) and the node exists, it comes from
- * anywhere. Pools only. */
+/* The memory comes from the NUMA node in the options, as long as that has some. NULL with errno
+ * EINVAL when there is no such node. Where the system may not be asked (ENOSYS, EPERM) and the node
+ * exists, it comes from anywhere. Pools only. */
 #define ALLOC_ON_NODE 8u
 /* Arenas: never more than the first chunk. */
 #define ALLOC_FIXED 16u
@@ -156,6 +156,7 @@ typedef struct alloc_arena_checkpoint_t {
     size_t left;
     uint64_t position;
     uint64_t allocations;
+    uint64_t serial;
 } alloc_arena_checkpoint_t;
 
 alloc_arena_checkpoint_t alloc_arena_checkpoint(const alloc_arena_t *arena);

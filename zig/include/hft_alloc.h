@@ -1,10 +1,10 @@
 /* hft_alloc.h: pools, arenas and a size-class router for bounded latency, over the code of alloc.h.
  *
  * Pools and arenas: one thread at a time. The router: any thread. Sizes and alignments are in
- * bytes. Functions that return a pointer return NULL with errno: EINVAL for a size or capacity of 0
- * or one that overflows, an alignment that is no power of two, no such node; ENOMEM when
- * there is no memory or the pool or arena is used up. More of everything (growth, locked memory,
- * huge pages, threads that share a pool) is in alloc.h. */
+ * bytes. Functions that return a pointer return NULL with errno: EINVAL for an object size or a
+ * capacity of 0, or whose product overflows, an alignment that is no power of two, no such node;
+ * ENOMEM when there is no memory or the pool or arena is used up. More of everything (growth,
+ * locked memory, huge pages, threads that share a pool) is in alloc.h. */
 #ifndef LIBALLOC_HFT_ALLOC_H
 #define LIBALLOC_HFT_ALLOC_H
 
@@ -69,7 +69,7 @@ void hft_arena_destroy(hft_arena_t *arena);
 /* ---- The router ----
  * Blocks of 16, 32, 64, 128, 256, 512, 1024 and 2048 bytes from pools of the calling thread, which
  * are refilled from slabs and returned when the thread ends; larger ones from the heap. Any thread
- * may free them. NULL with errno ENOMEM. */
+ * may free them. Size 0 is as 1. NULL with errno ENOMEM. */
 
 /* Makes the first hft_alloc of the process as fast as later ones. Need not be called. */
 void hft_init(void);

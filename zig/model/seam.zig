@@ -200,6 +200,18 @@ pub const memory = struct {
         return false;
     }
 
+    pub fn pin(_: [*]u8, _: usize) std.os.linux.E {
+        return .PERM;
+    }
+
+    pub fn populate(_: [*]u8, _: usize) bool {
+        return false;
+    }
+
+    pub fn bind(_: [*]u8, _: usize, _: u32) std.os.linux.E {
+        return .NOSYS;
+    }
+
     /// No child is ever made: the library does without the page.
     pub fn wipeOnFork(_: [*]u8, _: usize) bool {
         return false;

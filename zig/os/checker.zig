@@ -113,6 +113,11 @@ const Request = enum(usize) {
     running_on_valgrind = 0x1001,
     malloclike_block = 0x1301,
     freelike_block = 0x1302,
+    create_mempool = 0x1303,
+    destroy_mempool = 0x1304,
+    mempool_alloc = 0x1305,
+    mempool_free = 0x1306,
+    mempool_trim = 0x1307,
     change_error_disablement = 0x1801,
     make_no_access = 0x4d43_0000,
     make_undefined = 0x4d43_0001,
@@ -205,6 +210,32 @@ pub fn handOut(address: usize, size: usize) void {
 pub fn takeBack(address: usize, size: usize) void {
     if (isAsan()) return poison(address, size);
     _ = request(.freelike_block, address, redzone, 0, 0);
+}
+
+/// A group of objects within one block or mapping, which is forbidden but for them: what a pool or
+/// an arena hands out. `group` is any address that names it.
+pub fn openGroup(group: usize) void {
+    if (!isAsan()) _ = request(.create_mempool, group, redzone, 0, 0);
+}
+
+pub fn closeGroup(group: usize) void {
+    if (!isAsan()) _ = request(.destroy_mempool, group, 0, 0, 0);
+}
+
+/// An object of exactly this size is handed out; what lies around it stays forbidden.
+pub fn handOutIn(group: usize, address: usize, size: usize) void {
+    if (isAsan()) return unpoison(address, size);
+    _ = request(.mempool_alloc, group, address, size, 0);
+}
+
+pub fn takeBackFrom(group: usize, address: usize, size: usize) void {
+    if (isAsan()) return poison(address, size);
+    _ = request(.mempool_free, group, address, 0, 0);
+}
+
+/// Takes back whatever of the group does not lie in this range. The caller forbids the rest.
+pub fn keepOnly(group: usize, address: usize, size: usize) void {
+    if (!isAsan()) _ = request(.mempool_trim, group, address, size, 0);
 }
 
 /// Valgrind overlooks what the calling thread does until `look`: reading in a redzone.

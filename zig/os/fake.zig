@@ -128,6 +128,21 @@ pub fn wipeOnFork(address: [*]u8, length: usize) bool {
     return !refused() and linux.wipeOnFork(address, length);
 }
 
+pub fn pin(address: [*]u8, length: usize) std.os.linux.E {
+    expectWholePages(address, length);
+    return if (refused()) .NOMEM else linux.pin(address, length);
+}
+
+pub fn populate(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
+    return !refused() and linux.populate(address, length);
+}
+
+pub fn bind(address: [*]u8, length: usize, node: u32) std.os.linux.E {
+    expectWholePages(address, length);
+    return if (refused()) .PERM else linux.bind(address, length, node);
+}
+
 test "fail the n-th call and no other" {
     const before = mappedBytes();
     failCall(2);

@@ -9,6 +9,13 @@ const linux = std.os.linux;
 const madv_nonsense = 0x7fff_fff0;
 const madv_nohugepage = 15;
 const madv_hugepage = 14;
+/// Linux 5.14 and newer.
+const madv_populate_write = 23;
+
+/// From that node while it has free memory: a node that is full is no reason to be killed.
+const mpol_preferred = 1;
+/// Nodes that a kernel may have.
+const nodes_max = 1024;
 
 // std's MAP lacks NORESERVE for riscv64; the values are those of all our architectures.
 const prot_read = 1;
@@ -76,4 +83,28 @@ pub fn adviseSmall(address: [*]u8, length: usize) bool {
 pub fn wipeOnFork(address: [*]u8, length: usize) bool {
     return succeeded(linux.madvise(address, length, linux.MADV.WIPEONFORK)) and
         !succeeded(linux.madvise(address, length, madv_nonsense));
+}
+
+/// Keeps the range in physical memory, with every page there. What the system says.
+pub fn pin(address: [*]u8, length: usize) linux.E {
+    return linux.errno(linux.mlock(address, length));
+}
+
+/// Every page of the range is there to be written, without a fault. False also where the system
+/// does not know how: the caller can write to each page.
+pub fn populate(address: [*]u8, length: usize) bool {
+    return succeeded(linux.madvise(address, length, madv_populate_write));
+}
+
+/// Pages of the range that are not there yet come from this NUMA node. What the system says: INVAL
+/// when there is no such node, NOSYS or PERM where it may not be asked.
+pub fn bind(address: [*]u8, length: usize, node: u32) linux.E {
+    if (node >= nodes_max) return .INVAL;
+    var nodes: [nodes_max / 64]u64 = @splat(0);
+    nodes[node / 64] = @as(u64, 1) << @intCast(node % 64);
+    const start = @intFromPtr(address);
+    // One more than there are: the kernel takes one off.
+    const bits = nodes_max + 1;
+    const rc = linux.syscall6(.mbind, start, length, mpol_preferred, @intFromPtr(&nodes), bits, 0);
+    return linux.errno(rc);
 }

@@ -172,6 +172,18 @@ pub fn isMapped(address: usize) bool {
     return linux.errno(rc) != .NOMEM;
 }
 
+/// Whether the system says that there is such a NUMA node. Where it says nothing there is one.
+pub fn hasNode(node: u32) bool {
+    var buffer: [64]u8 = undefined;
+    var text: base.Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
+    text.string("/sys/devices/system/node/node");
+    text.decimal(node);
+    buffer[text.slice().len] = 0;
+    const path: [*:0]const u8 = @ptrCast(&buffer);
+    const exists = 0;
+    return node == 0 or linux.errno(linux.access(path, exists)) == .SUCCESS;
+}
+
 /// The value of an environment variable. Before libc is up it is read from /proc into `buffer`.
 pub fn environment(name: []const u8, buffer: []u8) ?[]const u8 {
     if (host.environ()) |list| {
@@ -219,6 +231,11 @@ test "machine: plausible values" {
     try std.testing.expect(isMapped(@intFromPtr(&buffer)));
     try std.testing.expect(!isMapped(16));
     try std.testing.expect(!isMapped(std.math.maxInt(usize) - 15));
+}
+
+test "machine: NUMA nodes" {
+    try std.testing.expect(hasNode(0));
+    try std.testing.expect(!hasNode(1000));
 }
 
 test "machine: the program's own image" {

@@ -25,6 +25,13 @@ pub fn write(bytes: []const u8) void {
 /// `liballoc: function(0xpointer): reason`, then SIGABRT.
 pub noinline fn misuse(function: []const u8, pointer: usize, reason: []const u8) noreturn {
     @branchHint(.cold);
+    complain(function, pointer, reason);
+    abort();
+}
+
+/// The same line, and the program goes on.
+pub noinline fn complain(function: []const u8, pointer: usize, reason: []const u8) void {
+    @branchHint(.cold);
     var buffer: [512]u8 = undefined;
     var text: Text = .{ .buffer = buffer[0 .. buffer.len - 1] };
     text.string("liballoc: ");
@@ -34,7 +41,6 @@ pub noinline fn misuse(function: []const u8, pointer: usize, reason: []const u8)
     text.string("): ");
     text.string(reason);
     emit(&text, &buffer);
-    abort();
 }
 
 fn emit(text: *Text, buffer: []u8) void {
