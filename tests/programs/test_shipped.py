@@ -51,6 +51,8 @@ def test_bulk_is_bulk(root: Path) -> None:
 
 
 def test_no_source_is_left_over(root: Path) -> None:
-    used = {Path(name).name for w in load_folder(root / "workloads") for name in w.files}
-    used.add("soak.c")  # The program of `liballoc soak`.
-    assert {path.name for path in (root / "workloads" / "src").iterdir() if path.is_file()} == used
+    folder = root / "workloads"
+    used = {folder / name for workload in load_folder(folder) for name in workload.files}
+    used.add(folder / "src" / "soak.c")  # The program of `liballoc soak`.
+    used.add(folder / "src" / "order_book" / "memory_pool.h")  # Of `liballoc order-book`.
+    assert {path for path in (folder / "src").rglob("*") if path.is_file()} == used
