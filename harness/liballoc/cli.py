@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from liballoc import __version__
 from liballoc.errors import LiballocError, one_line
 
-COMMANDS = ("bench", "build", "compare", "config", "elf", "run", "smoke", "soak")
+COMMANDS = ("bench", "build", "compare", "config", "elf", "order_book", "run", "smoke", "soak")
 
 # `run` ends with its command's status, so its own complaints have statuses as those of env(1).
 WRAPPER, WRAPPER_USAGE = "run", 125

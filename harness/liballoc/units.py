@@ -40,6 +40,11 @@ def format_duration(seconds: float) -> str:
     raise AssertionError("the loop returns at its last unit")
 
 
+def one_decimal(value: float) -> float:
+    """As JSON is to have it: 1.2000000000000002 -> 1.2."""
+    return round(value, 1)
+
+
 def signal_name(number: int) -> str:
     """SIGSEGV; most real-time signals have no name of their own: 'signal 40'."""
     try:

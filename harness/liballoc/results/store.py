@@ -1,4 +1,4 @@
-"""Writes results as JSON, whole or not at all: a reader never meets half a file."""
+"""Writes results, whole or not at all: a reader never meets half a file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ def check_target(path: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write through a temporary file in the same folder, then rename over the old one."""
     text = json.dumps(value, indent=2, sort_keys=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for anything, a picture."""
     # A link stays one: /dev/stdout is a link.
     target = path.resolve()
     handle, name = _make_temporary(path, target)
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         name.chmod(0o644)
         name.replace(target)
     except BaseException:

@@ -217,8 +217,8 @@ static void print_json(struct run *run) {
                counts->statuses[status]);
     }
     printf("},\"elapsed_ns\":%" PRIu64 ",\"timer\":{\"source\":\"%s\",\"hz\":%" PRIu64
-           ",\"subtracted_ticks\":%" PRIu32 ",\"empty\":",
-           run->elapsed_ns, CLOCK_SOURCE, rate, cost);
+           ",\"step_ticks\":%" PRIu32 ",\"subtracted_ticks\":%" PRIu32 ",\"empty\":",
+           run->elapsed_ns, CLOCK_SOURCE, rate, samples_step(&run->empty), cost);
     samples_print(&run->empty, 0, ns);
     printf("},\"latencies\":{");
 #if defined TIME_ALLOCATIONS

@@ -60,6 +60,19 @@ void samples_measure_timer(struct samples *samples) {
     }
 }
 
+uint32_t samples_step(const struct samples *samples) {
+    uint32_t step = 0;
+    for (size_t i = 0; i < samples->count; i++) {
+        uint32_t ticks = samples->ticks[i];
+        while (ticks != 0) {
+            uint32_t rest = step % ticks;
+            step = ticks;
+            ticks = rest;
+        }
+    }
+    return step;
+}
+
 /* Exact below 64, from there 32 steps to a doubling. */
 static uint32_t bucket_start(uint32_t ticks) {
     int shift = 0;

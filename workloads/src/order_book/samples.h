@@ -31,6 +31,9 @@ uint32_t samples_at(const struct samples *samples, double part);
 /* Pairs of nothing: what the timer itself costs. */
 void samples_measure_timer(struct samples *samples);
 
+/* What all of them are multiples of: some counters move in large steps. */
+uint32_t samples_step(const struct samples *samples);
+
 /* The figures as one JSON object: percentiles in ns with `cost` ticks taken off each, and the raw
  * distribution as [ticks from, ticks to, count]. */
 void samples_print(const struct samples *samples, uint32_t cost, double ns_per_tick);
