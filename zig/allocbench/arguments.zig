@@ -7,7 +7,7 @@ const sequence = @import("sequence.zig");
 pub const profile_usage = "usage: allocbench --profile {small,mixed,large}\n";
 
 pub const usage =
-    \\usage: allocbench [--profile NAME | --trace FILE | --list | --ladder] [OPTION ...]
+    \\usage: allocbench [--profile NAME | --trace FILE | --pool | --list | --ladder] [OPTION ...]
     \\  --profile NAME    what to do: small, mixed (default), large, or another of --list
     \\  --trace FILE      replay a recording in the format of malloc-lab (.rep) instead
     \\  --seed N          of the random numbers (default 1337)
@@ -22,12 +22,19 @@ pub const usage =
     \\  --json            one JSON object instead of text
     \\  --list            the profiles and allocators
     \\  --ladder          what each rung of the ladder of allocators shows; with --trace also there
+    \\  --pool            a pool of the library beside the process's malloc: averages, latencies;
+    \\                    with --ops (default 1000000), --object-size, --details, --json,
+    \\                    --histogram (in the JSON)
+    \\  --object-size N   bytes of an object of --pool, 1 to 1048576 (default 64)
     \\  --fake-heap       rungs of the ladder live in a heap of 1 MiB that never grows
     \\
 ;
 
 const seed_default = 1337;
 const ops_default = 200_000;
+const pool_ops_default = 1_000_000;
+const object_size_default = 64;
+const object_size_max = 1 << 20;
 const profile_default = "mixed";
 const allocator_default = "core";
 
@@ -46,11 +53,13 @@ pub const Arguments = struct {
     json: bool = false,
     list: bool = false,
     ladder: bool = false,
+    pool: bool = false,
+    object_size: u64 = object_size_default,
     fake_heap: bool = false,
     help: bool = false,
 
     pub fn opsWanted(arguments: *const Arguments) u64 {
-        return arguments.ops orelse ops_default;
+        return arguments.ops orelse if (arguments.pool) pool_ops_default else ops_default;
     }
 };
 
@@ -80,13 +89,16 @@ const Flag = enum {
     json,
     list,
     ladder,
+    pool,
+    @"object-size",
     @"fake-heap",
     help,
 
     fn takesValue(flag: Flag) bool {
         return switch (flag) {
-            .profile, .trace, .seed, .ops, .allocator, .threads => true,
-            .details, .histogram, .brief, .json, .list, .ladder, .@"fake-heap", .help => false,
+            .profile, .trace, .seed, .ops, .allocator, .threads, .@"object-size" => true,
+            .details, .histogram, .brief, .json, .list, .ladder, .pool => false,
+            .@"fake-heap", .help => false,
         };
     }
 };
@@ -148,6 +160,9 @@ fn set(arguments: *Arguments, flag: Flag, value: [:0]const u8, problem: *Problem
         .json => arguments.json = true,
         .list => arguments.list = true,
         .ladder => arguments.ladder = true,
+        .pool => arguments.pool = true,
+        .@"object-size" => arguments.object_size =
+            try number(flag, value, 1, object_size_max, problem),
         .@"fake-heap" => arguments.fake_heap = true,
         .help => arguments.help = true,
     }
@@ -174,6 +189,14 @@ fn checkTogether(given: std.EnumSet(Flag), problem: *Problem) !void {
         .@"fake-heap" = true,
     });
     const list: std.EnumSet(Flag) = .init(.{ .list = true, .json = true });
+    const pool: std.EnumSet(Flag) = .init(.{
+        .pool = true,
+        .ops = true,
+        .@"object-size" = true,
+        .details = true,
+        .histogram = true,
+        .json = true,
+    });
     const trace = std.EnumSet(Flag).init(.{ .profile = true, .seed = true }).complement();
     for (std.enums.values(Flag)) |flag| {
         if (!given.contains(flag)) continue;
@@ -181,6 +204,8 @@ fn checkTogether(given: std.EnumSet(Flag), problem: *Problem) !void {
             .list
         else if (given.contains(.ladder) and !ladder.contains(flag))
             .ladder
+        else if (given.contains(.pool) and !pool.contains(flag))
+            .pool
         else if (given.contains(.trace) and !trace.contains(flag) and !given.contains(.ladder))
             .trace
         else
@@ -194,7 +219,10 @@ fn check(arguments: *Arguments, given: std.EnumSet(Flag), problem: *Problem) !vo
     if (arguments.fake_heap and !arguments.ladder and !arguments.choice.is_rung) {
         return problem.say("--fake-heap is for the rungs of the ladder", .{});
     }
-    if (arguments.ladder) return;
+    if (given.contains(.@"object-size") and !arguments.pool) {
+        return problem.say("--object-size is for --pool", .{});
+    }
+    if (arguments.ladder or arguments.pool) return;
     if (arguments.trace == null) {
         const profile = arguments.profile;
         if (!arguments.threads_given) arguments.threads = profile.threads_min;
@@ -251,6 +279,12 @@ test "arguments: bad ones are refused with a line" {
         &.{ "--profile", "producer-consumer", "--threads", "3" },
         &.{ "--trace", "a.rep", "--seed", "4" },
         &.{"--fake-heap"},
+        &.{ "--pool", "--profile", "small" },
+        &.{ "--pool", "--list" },
+        &.{ "--pool", "--ladder" },
+        &.{ "--pool", "--threads", "2" },
+        &.{ "--pool", "--object-size", "0" },
+        &.{ "--object-size", "8" },
         &.{ "--allocator", "bump", "--threads", "2" },
     };
     for (cases) |words| {

@@ -1,5 +1,6 @@
 //! allocbench: the benchmark of allocators. Decides a sequence of calls from a seed (or reads one),
-//! makes them three times in processes of their own, and prints rates, latencies and memory.
+//! makes them three times in processes of their own, and prints rates, latencies and memory. Or
+//! (`--pool`) allocates objects of one size from malloc and from a pool.
 //!
 //! Exit status: 0 fine; 1 an allocator failed (no memory, wrong contents, killed by a signal);
 //! 2 bad input, with one line on stderr that says what is wrong, and the usage.
@@ -10,6 +11,9 @@ const arguments_file = @import("arguments.zig");
 const ladder = @import("ladder");
 const json = @import("json.zig");
 const pass = @import("pass.zig");
+const pool = @import("pool.zig");
+const pool_json = @import("pool_json.zig");
+const pool_text = @import("pool_text.zig");
 const profiles = @import("profiles.zig");
 const sequence = @import("sequence.zig");
 const system = @import("system.zig");
@@ -50,6 +54,8 @@ pub fn main(init: std.process.Init.Minimal) u8 {
         (if (arguments.json) json.list(&out) else text.list(&out)) catch unreachable; // It fits.
     } else if (arguments.ladder) {
         return climb(&arguments, &out);
+    } else if (arguments.pool) {
+        return comparePool(&arguments, &out);
     } else return measure(&arguments, &out);
     return print(out.buffered());
 }
@@ -73,6 +79,26 @@ fn climb(arguments: *const Arguments, out: *std.Io.Writer) u8 {
         .libc = system.open(.sbrk).?,
         .traces = if (arguments.trace == null) &.{} else &traces,
     }) catch |err| fail("the report of the ladder: {t}", .{err});
+    return print(out.buffered());
+}
+
+/// A pool beside malloc.
+fn comparePool(arguments: *const Arguments, out: *std.Io.Writer) u8 {
+    const timer: Timer = .calibrate();
+    const empty: pool.Empty = .measure(timer.source);
+    const plan: pool.Plan = .{
+        .object_size = arguments.object_size,
+        .objects = arguments.opsWanted(),
+        .timer = timer,
+        .empty = &empty,
+        .thorough = arguments.details or arguments.json,
+    };
+    const result = pool.run(&plan) orelse return status_failed;
+    (if (arguments.json)
+        pool_json.write(out, &result, arguments.histogram)
+    else
+        pool_text.write(out, &result, arguments.details)) catch
+        fail("the result is longer than {d} bytes", .{output.len});
     return print(out.buffered());
 }
 
@@ -159,6 +185,7 @@ test {
     _ = @import("histogram.zig");
     _ = @import("memory.zig");
     _ = @import("random.zig");
+    _ = pool;
     _ = system;
     _ = Timer;
     _ = profiles;

@@ -1,5 +1,4 @@
-//! One pass over a sequence, in a process of its own: each begins with an allocator that has done
-//! nothing yet, and one that crashes takes no result but its own with it.
+//! One pass over a sequence, in a process of its own.
 const std = @import("std");
 const linux = std.os.linux;
 const allocators = @import("allocators.zig");
@@ -9,12 +8,18 @@ const contents = @import("contents.zig");
 const counters_file = @import("counters.zig");
 const executor = @import("executor.zig");
 const memory = @import("memory.zig");
+const process = @import("process.zig");
 const sequence = @import("sequence.zig");
+const threads_file = @import("threads.zig");
 const watch_file = @import("watch.zig");
 const fail = @import("failure.zig").fail;
 const Histogram = @import("histogram.zig").Histogram;
+const Gate = threads_file.Gate;
 const Lane = executor.Lane;
 const Mode = executor.Mode;
+const Thread = threads_file.Thread;
+const join = threads_file.join;
+const spawn = threads_file.spawn;
 const Watch = watch_file.Watch;
 
 pub const Kind = enum {
@@ -54,26 +59,10 @@ pub const Outcome = struct {
 /// Runs a pass; null when it failed, which it has said itself or is said here.
 pub fn run(plan: *const Plan, kind: Kind) ?*const Outcome {
     const outcome = memory.shared(Outcome);
-    const child = fork();
-    if (child < 0) fail("cannot create a process", .{});
-    if (child == 0) {
-        measure(plan, kind, outcome);
-        linux.exit_group(0);
-    }
-    var status: i32 = 0;
-    while (linux.errno(linux.wait4(child, &status, 0, null)) == .INTR) {}
-    const bits: u32 = @bitCast(status);
-    if (linux.W.IFEXITED(bits) and linux.W.EXITSTATUS(bits) == 0) return outcome;
-    if (linux.W.IFSIGNALED(bits)) {
-        const name = plan.choice.name;
-        std.debug.print("allocbench: {s}: the pass for {t} was killed by signal {d}\n", .{
-            name, kind, @backingInt(linux.W.TERMSIG(bits)),
-        });
-    }
-    return null;
+    const done = process.run(measure, .{ plan, kind, outcome }, plan.choice.name, @tagName(kind));
+    return if (done) outcome else null;
 }
 
-/// In the child.
 fn measure(plan: *const Plan, kind: Kind, outcome: *Outcome) void {
     const allocator = plan.choice.open(plan.heap_kind) orelse
         fail("{s}: no memory for it", .{plan.choice.name});
@@ -271,51 +260,6 @@ const Gates = struct {
     finished: Gate = .{},
     leave: Gate = .{},
 };
-
-/// A count that threads wait for.
-const Gate = struct {
-    /// Added to with release by who has done its part; waited for with acquire.
-    passed: std.atomic.Value(u32) = .init(0),
-
-    fn add(gate: *Gate) void {
-        _ = gate.passed.fetchAdd(1, .release);
-        _ = linux.futex_3arg(&gate.passed.raw, .{ .cmd = .WAKE, .private = true }, 1 << 30);
-    }
-
-    fn wait(gate: *Gate, wanted: u32) void {
-        while (true) {
-            const now = gate.passed.load(.acquire);
-            if (now >= wanted) return;
-            _ = linux.futex_4arg(&gate.passed.raw, .{ .cmd = .WAIT, .private = true }, now, null);
-        }
-    }
-
-    /// Without sleep: who sleeps wakes late, and the first call is measured.
-    fn spin(gate: *Gate, wanted: u32) void {
-        while (gate.passed.load(.acquire) < wanted) _ = linux.sched_yield();
-    }
-};
-
-/// libc's, which lets libc and the allocators in it prepare for it.
-extern "c" fn fork() linux.pid_t;
-
-// Not std.Thread: it allocates with the malloc that is measured.
-const Thread = usize;
-const Main = fn (?*anyopaque) callconv(.c) ?*anyopaque;
-extern "c" fn pthread_create(*Thread, ?*const anyopaque, *const Main, ?*anyopaque) c_int;
-extern "c" fn pthread_join(Thread, ?*?*anyopaque) c_int;
-
-fn spawn(main: *const Main, argument: *anyopaque) Thread {
-    var thread: Thread = 0;
-    const code = pthread_create(&thread, null, main, argument);
-    if (code != 0) fail("cannot create a thread: error {d}", .{code});
-    return thread;
-}
-
-fn join(thread: Thread) void {
-    const code = pthread_join(thread, null);
-    if (code != 0) fail("cannot join a thread: error {d}", .{code});
-}
 
 fn minorFaults() u64 {
     var usage: linux.rusage = undefined;
