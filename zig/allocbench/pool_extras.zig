@@ -24,7 +24,8 @@ pub const Outcome = struct {
     arena_batch: Histogram,
     arena_reset: Histogram,
     /// ns a pair of allocation and free, by threads less one: time by pairs of all threads.
-    shared_pool: [threads_max]f64,
+    /// Null: the library has none.
+    shared_pool: ?[threads_max]f64,
     router: [threads_max]f64,
 };
 
@@ -33,25 +34,34 @@ pub fn measure(plan: *const pool.Plan, outcome: *Outcome) void {
     switch (plan.timer.source) {
         inline else => |source| measureArena(source, plan, &functions, outcome),
     }
-    const shared = functions.alloc_shared_pool_create(&.{
-        .object_size = plan.object_size,
-        .capacity = @max(plan.objects, threads_max * held),
-        .flags = library.PoolOptions.prefault,
-    }, @sizeOf(library.PoolOptions)) orelse fail("no memory for a shared pool", .{});
-    const shared_calls: SharedPool = .{
-        .pool = shared,
-        .alloc_function = functions.alloc_shared_pool_alloc,
-        .free_function = functions.alloc_shared_pool_free,
-    };
-    const router_calls: Router = .{
+    outcome.shared_pool = if (functions.alloc_shared_pool_create) |create|
+        byThreads(sharedPool(create, plan, &functions), plan)
+    else
+        null;
+    const router: Router = .{
         .size = plan.object_size,
         .alloc_function = functions.hft_alloc,
         .free_function = functions.hft_free,
     };
-    for (&outcome.shared_pool, &outcome.router, 1..) |*of_pool, *of_router, count| {
-        of_pool.* = best(shared_calls, plan, count);
-        of_router.* = best(router_calls, plan, count);
-    }
+    outcome.router = byThreads(router, plan);
+}
+
+fn sharedPool(
+    create: *const fn (*const library.PoolOptions, usize) callconv(.c) ?*library.SharedPool,
+    plan: *const pool.Plan,
+    functions: *const library.Functions,
+) SharedPool {
+    const options: library.PoolOptions = .{
+        .object_size = plan.object_size,
+        .capacity = @max(plan.objects, threads_max * held),
+        .flags = library.PoolOptions.prefault,
+    };
+    return .{
+        .pool = create(&options, @sizeOf(library.PoolOptions)) orelse
+            fail("no memory for a shared pool", .{}),
+        .alloc_function = functions.alloc_shared_pool_alloc.?,
+        .free_function = functions.alloc_shared_pool_free.?,
+    };
 }
 
 fn measureArena(
@@ -97,8 +107,8 @@ fn measureArena(
 
 const SharedPool = struct {
     pool: *library.SharedPool,
-    alloc_function: @FieldType(library.Functions, "alloc_shared_pool_alloc"),
-    free_function: @FieldType(library.Functions, "alloc_shared_pool_free"),
+    alloc_function: *const fn (*library.SharedPool) callconv(.c) ?[*]u8,
+    free_function: *const fn (*library.SharedPool, ?[*]u8) callconv(.c) void,
 
     inline fn alloc(calls: *const SharedPool) ?[*]u8 {
         return calls.alloc_function(calls.pool);
@@ -122,6 +132,12 @@ const Router = struct {
         calls.free_function(object);
     }
 };
+
+fn byThreads(calls: anytype, plan: *const pool.Plan) [threads_max]f64 {
+    var averages: [threads_max]f64 = undefined;
+    for (&averages, 1..) |*average, count| average.* = best(calls, plan, count);
+    return averages;
+}
 
 /// The least of some repetitions.
 fn best(calls: anytype, plan: *const pool.Plan, count: usize) f64 {

@@ -149,7 +149,9 @@ fn writeExtras(
     try json.endObject();
     try json.objectField("pair_ns_by_threads");
     try json.beginObject();
-    try list(json, "shared_pool", &extras.shared_pool);
+    if (extras.shared_pool) |*values| {
+        try list(json, "shared_pool", values);
+    } else try field(json, "shared_pool", null);
     try list(json, "router", &extras.router);
     try json.endObject();
 }
