@@ -42,6 +42,7 @@ pub const Average = enum { cold, warm, scattered, free, free_scattered, hot_pair
 
 /// Calls timed one by one, and in batches; nothing but the calls between the readings.
 pub const Latency = enum {
+    alloc_cold,
     alloc_warm,
     free_warm,
     alloc_scattered,
@@ -154,8 +155,11 @@ pub fn run(plan: *const Plan) ?Result {
         // The pool first: what there is no memory for it says at once, before malloc has taken all.
         for ([_]Subject{ .pool, .malloc }) |subject| {
             const outcome = memory.shared(Outcome);
-            const arguments = .{ plan, subject, outcome };
-            if (!process.run(measure, arguments, "pool", @tagName(subject))) return null;
+            for (std.enums.values(Part)) |part| {
+                if (part == .first_calls and !plan.thorough) continue;
+                const arguments = .{ plan, subject, part, outcome };
+                if (!process.run(measure, arguments, "pool", @tagName(subject))) return null;
+            }
             result.outcomes.getPtr(subject)[round] = outcome;
         }
     }
@@ -167,7 +171,11 @@ pub fn run(plan: *const Plan) ?Result {
     return result;
 }
 
-fn measure(plan: *const Plan, subject: Subject, outcome: *Outcome) void {
+/// What a process does: in one pass over new memory there is either no reading of the timer, or
+/// one at every call.
+const Part = enum { passes, first_calls };
+
+fn measure(plan: *const Plan, subject: Subject, part: Part, outcome: *Outcome) void {
     const functions = library.functions();
     switch (plan.timer.source) {
         inline else => |source| switch (subject) {
@@ -177,12 +185,13 @@ fn measure(plan: *const Plan, subject: Subject, outcome: *Outcome) void {
                     .malloc = functions.malloc,
                     .free = functions.free,
                 };
-                execute(source, calls, plan, outcome);
+                execute(source, calls, plan, part, outcome);
             },
             .pool => {
                 const began = clock.nanoseconds();
                 const pool = functions.hft_pool_create(plan.object_size, plan.objects);
-                outcome.create_ns = clock.nanoseconds() - began;
+                const ended = clock.nanoseconds();
+                if (part == .passes) outcome.create_ns = ended - began;
                 const calls: Pool = .{
                     .pool = pool orelse fail("no memory for a pool of {d} objects of {d} bytes", .{
                         plan.objects, plan.object_size,
@@ -191,7 +200,7 @@ fn measure(plan: *const Plan, subject: Subject, outcome: *Outcome) void {
                     .free_function = functions.hft_pool_free,
                     .stats_function = functions.hft_pool_stats,
                 };
-                execute(source, calls, plan, outcome);
+                execute(source, calls, plan, part, outcome);
                 functions.hft_pool_destroy(calls.pool);
             },
         },
@@ -243,12 +252,16 @@ fn execute(
     comptime source: clock.Source,
     calls: anytype,
     plan: *const Plan,
+    part: Part,
     outcome: *Outcome,
 ) void {
     const size = plan.object_size;
     const objects = memory.tables([*]u8, plan.objects);
     const averages = &outcome.averages;
     const latencies = &outcome.latencies;
+    if (part == .first_calls) {
+        return timeAllocs(source, 1, calls, size, objects, latencies.getPtr(.alloc_cold));
+    }
     averages.set(.cold, averageOfAllocs(calls, size, objects));
     outcome.stats = calls.stats();
     averages.set(.free, averageOfFrees(calls, objects));

@@ -155,13 +155,14 @@ fn writeRow(
     group: u64,
 ) Writer.Error!void {
     const call = if (subject == .malloc) switch (kind) {
-        .alloc_warm, .alloc_scattered, .alloc_hot, .alloc_batch => "malloc",
+        .alloc_cold, .alloc_warm, .alloc_scattered, .alloc_hot, .alloc_batch => "malloc",
         .free_warm, .free_scattered, .free_hot, .free_batch => "free",
     } else switch (kind) {
-        .alloc_warm, .alloc_scattered, .alloc_hot, .alloc_batch => "pool_alloc",
+        .alloc_cold, .alloc_warm, .alloc_scattered, .alloc_hot, .alloc_batch => "pool_alloc",
         .free_warm, .free_scattered, .free_hot, .free_batch => "pool_free",
     };
     const state = switch (kind) {
+        .alloc_cold => "cold",
         .alloc_warm, .free_warm, .alloc_batch, .free_batch => "warm",
         .alloc_scattered, .free_scattered => "scattered",
         .alloc_hot, .free_hot => "hot",
