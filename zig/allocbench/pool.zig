@@ -22,7 +22,7 @@ const Histogram = @import("histogram.zig").Histogram;
 const Random = @import("random.zig").Random;
 const Timer = clock.Timer;
 
-pub const rounds = 3;
+pub const rounds = 5;
 /// Calls between two readings of the timer, where one alone is too short for it.
 pub const batch = 16;
 /// Objects of the hot case.
