@@ -5,8 +5,8 @@
 //! in processes of its own, in turns, several rounds; of averages the median of the rounds is
 //! taken, of single calls the latencies of all rounds together.
 //!
-//! - cold: memory that was never used. malloc meets page faults there; a pool has its memory since it was
-//!   created, so what that took is shown beside it.
+//! - cold: memory that was never used. malloc meets page faults there; a pool has its memory since
+//!   it was created, so what that took is shown beside it.
 //! - warm: all objects have been freed in the order in which they came, and are allocated again.
 //! - scattered: they have been freed in a random order before: caches and prefetchers are of no
 //!   help, and what is measured is largely the memory.
@@ -32,7 +32,7 @@ const empty_pairs = 100_000;
 const shuffle_seed = 1337;
 
 /// Of the averages, the one that is said first. Not the cold one, in which malloc maps memory and a
-/// pool does not, for that it did before: as a ratio it is far larger, and says little of the calls.
+/// pool does not, for it did that before: a far larger ratio, which says little of the calls.
 pub const headline: Average = .warm;
 
 pub const Subject = enum { malloc, pool };

@@ -91,12 +91,12 @@ fn writeMethod(out: *Writer, result: *const Result) Writer.Error!void {
     const empty = result.plan.empty;
     try out.print("\nmalloc is that of {s}\n", .{system.provider() orelse "this process"});
     try out.print("Rounds: {d}, malloc and pool in turns, each in a new process\n", .{pool.rounds});
-    try out.print("Timer: {s}, {d:.1} MHz, in steps of {d:.1} ns; a pair of readings with nothing", .{
+    try out.print("Timer: {s}, {d:.1} MHz, in steps of {d:.1} ns; a pair of readings with", .{
         if (timer.source == .tsc) "time-stamp counter" else "monotonic clock",
         @as(f64, @floatFromInt(timer.ticks_per_second)) / 1e6,
         timer.nanosecondsOf(empty.step_ticks),
     });
-    try out.writeAll(" between:");
+    try out.writeAll(" nothing between:");
     for (percentiles) |entry| {
         try out.print(" {s} {d:.1}", .{ entry[0], raw(result, &empty.times, entry[1]) orelse 0 });
     }
