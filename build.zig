@@ -1,6 +1,7 @@
 //! The build: one module per layer, the shared and static libraries in a release and a debug
 //! variant, the small benchmark, the unit tests. `zig build --help` lists options and steps.
 const std = @import("std");
+const packages = @import("zig/build/packages.zig");
 
 comptime {
     const supported: std.SemanticVersion = .{ .major = 0, .minor = 17, .patch = 0 };
@@ -9,7 +10,9 @@ comptime {
     }
 }
 
-const version: std.SemanticVersion = .{ .major = 1, .minor = 0, .patch = 0 };
+/// The one place where the version stands; tests/tidy compares the packages of other languages.
+const version_text = @import("build.zig.zon").version;
+const version = std.SemanticVersion.parse(version_text) catch unreachable;
 
 const Layer = struct { name: []const u8, imports: []const []const u8 };
 
@@ -43,6 +46,8 @@ const Variant = struct {
     page_size: ?usize = null,
     /// Atomics, futex and memory of the model: see zig/model.
     model: bool = false,
+    /// Part of another program, whose tests are not ours: they run on the real system.
+    package: bool = false,
 };
 
 pub fn build(b: *std.Build) void {
@@ -77,8 +82,8 @@ pub fn build(b: *std.Build) void {
     install.dependOn(shared);
     install.dependOn(archive);
     addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
-    b.installFile("zig/include/alloc.h", "include/alloc.h");
-    b.installFile("zig/include/hft_alloc.h", "include/hft_alloc.h");
+    packages.addFiles(b, version_text);
+    addPackage(b, release, debug);
     addBenchmark(b, target);
     const bench = allocbench(b, release);
     const executable = b.addExecutable(.{
@@ -162,6 +167,8 @@ fn optionsModule(b: *std.Build, variant: Variant) *std.Build.Module {
     options.addOption(bool, "shared", variant.shared);
     options.addOption(?usize, "page_size", variant.page_size);
     options.addOption(bool, "model", variant.model);
+    options.addOption(bool, "package", variant.package);
+    options.addOption([]const u8, "version", version_text);
     return options.createModule();
 }
 
@@ -188,9 +195,9 @@ fn createModule(b: *std.Build, variant: Variant, root: std.Build.LazyPath) *std.
         .root_source_file = root,
         .target = variant.target,
         .optimize = variant.optimize,
-        .link_libc = false,
-        .pic = true,
-        .strip = variant.strip,
+        .link_libc = if (variant.package) null else false,
+        .pic = if (variant.package) null else true,
+        .strip = if (variant.package) null else variant.strip,
         .stack_check = false,
         .stack_protector = false,
         .omit_frame_pointer = variant.optimize == .fast,
@@ -198,6 +205,29 @@ fn createModule(b: *std.Build, variant: Variant, root: std.Build.LazyPath) *std.
         .unwind_tables = .async,
         // Not .no_builtin: it turns @memset and @memcpy into scalar loops.
     });
+}
+
+/// The module `liballoc` for programs in Zig: the release library's code, or the debug library's
+/// where the program is built with safety.
+fn addPackage(b: *std.Build, release: Variant, debug: Variant) void {
+    const optimize = b.option(
+        std.lang.Optimize,
+        "optimize",
+        "The Zig package: debug and safe check every call (the libraries are always both)",
+    ) orelse .fast;
+    var variant = if (optimize.runtimeSafety()) debug else release;
+    variant.package = true;
+    const options_module = optionsModule(b, variant);
+    const root = b.addModule("liballoc", .{
+        .root_source_file = b.path("zig/package/liballoc.zig"),
+        .target = variant.target,
+        .optimize = variant.optimize,
+        .unwind_tables = .async,
+    });
+    root.addImport("build_options", options_module);
+    for (layerModules(b, variant, options_module), layers) |module, layer| {
+        root.addImport(layer.name, module);
+    }
 }
 
 fn addBenchmark(b: *std.Build, target: std.Build.ResolvedTarget) void {

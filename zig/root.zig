@@ -34,7 +34,7 @@ comptime {
 const detect_first: *const fn () callconv(.c) void = &abi.startup.onLoad;
 
 /// Found by the heap layer, which knows nothing of the layers above it.
-pub const onInit = abi.startup.onInit;
+pub const liballocOnInit = abi.startup.onInit;
 
 /// The linker collects this section; exit() calls what is in it.
 export const liballoc_fini: *const fn () callconv(.c) void linksection(".fini_array") =

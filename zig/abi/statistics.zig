@@ -7,6 +7,7 @@
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
+const build_options = @import("build_options");
 const region = @import("region");
 const heap = @import("heap");
 const pools = @import("pools");
@@ -147,7 +148,7 @@ pub fn writeJson(text: *base.Text) void {
     var path: [256]u8 = undefined;
     text.char('{');
     text.jsonKey("liballoc");
-    text.jsonString(version);
+    text.jsonString(build_options.version);
     text.jsonField("pid", os.machine.processId());
     text.jsonKey("exe");
     text.jsonString(os.machine.executable(&path));
@@ -190,5 +191,3 @@ fn writePools(text: *base.Text) void {
     text.jsonField("pool_objects_lost", counts.pool_objects_lost.load(.monotonic));
     text.char('}');
 }
-
-pub const version = "0.1.0";

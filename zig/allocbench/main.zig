@@ -30,7 +30,7 @@ const status_usage = 2;
 const words_max = 64;
 
 /// Found by the heap of `core`: it reads ALLOC_CONF there.
-pub const onInit = abi.startup.onInit;
+pub const liballocOnInit = abi.startup.onInit;
 
 /// What is printed, all at once: a histogram of every bucket fits.
 var output: [1 << 20]u8 = undefined;

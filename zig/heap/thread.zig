@@ -24,7 +24,7 @@ var init_lock: os.Lock = .{};
 var initialised: base.atomic.Value(bool) = .init(false);
 /// Called once at initialisation, when the root file of the program declares it: the library
 /// reads its options there.
-const on_init: ?fn () void = if (@hasDecl(root, "onInit")) root.onInit else null;
+const on_init: ?fn () void = if (@hasDecl(root, "liballocOnInit")) root.liballocOnInit else null;
 
 const KeyState = enum(u8) { none, creating, ready, absent };
 /// Stored with release after `key`; loaded with acquire by `hook`.

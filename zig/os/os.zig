@@ -1,13 +1,15 @@
 //! The operating system as the allocator sees it: memory, locks, the thread word, facts about the
 //! machine, symbols of the host. Only this layer makes system calls.
 const builtin = @import("builtin");
+const build_options = @import("build_options");
 const atomic = @import("base").atomic;
 
 pub const linux = @import("linux.zig");
 pub const fake = @import("fake.zig");
-/// What the layers above call: the real thing, or in tests the port that can refuse.
+/// What the layers above call: the real thing, or in our own tests the port that can refuse.
 pub const memory =
-    if (atomic.modelled) atomic.model.memory else if (builtin.is_test) fake else linux;
+    if (atomic.modelled) atomic.model.memory else if (in_tests) fake else linux;
+const in_tests = builtin.is_test and !build_options.package;
 pub const checker = @import("checker.zig");
 /// Test inputs; see the file.
 pub const fuzz_input = @import("fuzz_input.zig");

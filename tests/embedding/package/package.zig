@@ -1,0 +1,132 @@
+//! What the package promises: the standard library's tests of allocators pass on every
+//! std.mem.Allocator that it offers, and resizing says the truth.
+const std = @import("std");
+const liballoc = @import("liballoc");
+const testing = std.testing;
+
+const pattern = 0xa5;
+
+fn conforms(allocator: std.mem.Allocator) !void {
+    try std.heap.testAllocator(allocator);
+    try std.heap.testAllocatorAligned(allocator);
+    try std.heap.testAllocatorLargeAlignment(allocator);
+    try std.heap.testAllocatorAlignedShrink(allocator);
+}
+
+test "allocator: conforms" {
+    try conforms(liballoc.allocator);
+}
+
+test "allocator: every alignment up to 1 MiB at sizes of every kind" {
+    inline for (0..21) |shift| {
+        const alignment: std.mem.Alignment = @fromBackingInt(shift);
+        for ([_]usize{ 1, 100, 5000, 70_000, 3 << 20 }) |size| {
+            const block = try liballoc.allocator.alignedAlloc(u8, alignment, size);
+            try testing.expect(alignment.check(@intFromPtr(block.ptr)));
+            @memset(block, pattern);
+            liballoc.allocator.free(block);
+        }
+    }
+}
+
+/// Resizes in place and by remap, and looks at every byte that must be as it was.
+fn checkSizes(allocator: std.mem.Allocator, sizes: []const usize) !void {
+    var block = try allocator.alloc(u8, sizes[0]);
+    @memset(block, pattern);
+    for (sizes[1..]) |size| {
+        const kept = @min(size, block.len);
+        if (allocator.remap(block, size)) |moved| {
+            block = moved;
+        } else {
+            block = try allocator.realloc(block, size);
+        }
+        try testing.expectEqual(size, block.len);
+        try testing.expect(std.mem.allEqual(u8, block[0..kept], pattern));
+        @memset(block, pattern);
+    }
+    allocator.free(block);
+}
+
+test "allocator: growing and shrinking keeps contents at every kind of size" {
+    const mib = 1 << 20;
+    try checkSizes(liballoc.allocator, &.{ 10, 16, 17, 1000, 40_000, 100_000, 3 * mib, 40 * mib });
+    try checkSizes(liballoc.allocator, &.{ 90 * mib, 50 * mib, 5 * mib, 2 * mib, 40_000, 300, 1 });
+    try checkSizes(liballoc.allocator, &.{ 3 * mib, 5 * mib, 80 * mib, 200 * mib, 1 });
+}
+
+test "allocator: two blocks side by side never overlap after a resize" {
+    var blocks: [64][]u8 = undefined;
+    for (&blocks, 0..) |*block, index| {
+        block.* = try liballoc.allocator.alloc(u8, 64 << 10);
+        @memset(block.*, @intCast(index));
+    }
+    for (&blocks, 0..) |*block, index| {
+        for ([_]usize{ 100 << 10, 40 << 10, 300 << 10 }) |size| {
+            if (!liballoc.allocator.resize(block.*, size)) continue;
+            block.*.len = size;
+            @memset(block.*, @intCast(index));
+        }
+    }
+    for (&blocks, 0..) |*block, index| {
+        try testing.expect(std.mem.allEqual(u8, block.*, @intCast(index)));
+        liballoc.allocator.free(block.*);
+    }
+}
+
+test "allocator: what is too big is refused, and the heap goes on" {
+    const allocator = liballoc.allocator;
+    try testing.expectError(error.OutOfMemory, allocator.alloc(u8, std.math.maxInt(usize) / 2));
+    const block = try allocator.alloc(u8, 50 << 20);
+    defer allocator.free(block);
+    try testing.expect(allocator.remap(block, std.math.maxInt(usize) - 5) == null);
+}
+
+test "allocator: a thread's blocks are freed by another, and threads leave little behind" {
+    const Worker = struct {
+        fn run(blocks: *[500][]u8) void {
+            for (blocks, 0..) |*block, index| {
+                block.* = liballoc.allocator.alloc(u8, 1 + index * 7) catch @panic("no memory");
+                @memset(block.*, @truncate(index));
+            }
+            liballoc.threadExit();
+        }
+    };
+    const before = liballoc.statistics();
+    for (0..50) |_| {
+        var blocks: [500][]u8 = undefined;
+        const thread = try std.Thread.spawn(.{}, Worker.run, .{&blocks});
+        thread.join();
+        for (&blocks, 0..) |*block, index| {
+            try testing.expect(std.mem.allEqual(u8, block.*, @truncate(index)));
+            liballoc.allocator.free(block.*);
+        }
+    }
+    const after = liballoc.statistics();
+    try testing.expect(after.heaps <= before.heaps + 2);
+    try testing.expect(after.bytes_mapped < before.bytes_mapped + (16 << 20));
+}
+
+test "containers of the standard library" {
+    var map: std.AutoHashMap(u64, []const u8) = .init(liballoc.allocator);
+    defer map.deinit();
+    var list: std.ArrayList(u64) = .empty;
+    defer list.deinit(liballoc.allocator);
+    for (0..20_000) |index| {
+        try map.put(index, "value");
+        try list.append(liballoc.allocator, index);
+    }
+    for (list.items) |key| try testing.expectEqualStrings("value", map.get(key).?);
+    var arena: std.heap.ArenaAllocator = .init(liballoc.allocator);
+    defer arena.deinit();
+    try conforms(arena.allocator());
+}
+
+test "configure says what it does not understand" {
+    try liballoc.configure("decay_ms:250");
+    try liballoc.configure("decay_ms:100");
+    try testing.expectError(error.InvalidOption, liballoc.configure("perhaps:1")); // And a line.
+}
+
+test "the version is that of the manifest" {
+    _ = try std.SemanticVersion.parse(liballoc.version);
+}
