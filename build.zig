@@ -195,7 +195,7 @@ fn createModule(b: *std.Build, variant: Variant, root: std.Build.LazyPath) *std.
         .root_source_file = root,
         .target = variant.target,
         .optimize = variant.optimize,
-        .link_libc = if (variant.package) null else false,
+        .link_libc = false,
         .pic = if (variant.package) null else true,
         .strip = if (variant.package) null else variant.strip,
         .stack_check = false,

@@ -13,8 +13,8 @@ const build_options = @import("build_options");
 
 comptime {
     if (builtin.zig_backend != .stage2_llvm) {
-        @compileError("liballoc's thread-local word needs the LLVM backend: set .use_llvm = true " ++
-            "on the executable, library or test that imports it");
+        @compileError("liballoc's thread-local word needs the LLVM backend: " ++
+            "set .use_llvm = true on the executable, library or test that imports it");
     }
 }
 
