@@ -14,7 +14,7 @@ from tests.tidy import sources
 
 # Folders of zig/ that are no layer of the library.
 NOT_LAYERS = {
-    "allocbench", "build", "include", "hotpath", "ladder", "model", "package", "bench", "testing",
+    "allocbench", "build", "include", "hotpath", "ladder", "model", "package", "rust", "bench", "testing",
     "fuzz",
 }  # fmt: skip
 

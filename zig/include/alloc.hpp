@@ -431,8 +431,9 @@ public:
     explicit pool_resource(
         pool &borrowed,
         std::pmr::memory_resource *upstream = std::pmr::get_default_resource()) noexcept
-        : owned_(pool::adopt(nullptr, {})), pool_(borrowed.get()), object_size_(borrowed.object_size()),
-          alignment_(borrowed.alignment()), upstream_(upstream) {}
+        : owned_(pool::adopt(nullptr, {})), pool_(borrowed.get()),
+          object_size_(borrowed.object_size()), alignment_(borrowed.alignment()),
+          upstream_(upstream) {}
     pool_resource(const pool_resource &) = delete;
     pool_resource &operator=(const pool_resource &) = delete;
 
