@@ -20,7 +20,7 @@ const vtable: std.mem.Allocator.VTable = .{
 };
 
 /// Every block of the heap is on a multiple of this.
-const natural_alignment = 16;
+pub const natural_alignment = 16;
 
 fn alloc(_: *anyopaque, size: usize, alignment: Alignment, _: usize) ?[*]u8 {
     const multiple = alignment.toByteUnits();
@@ -31,7 +31,7 @@ fn alloc(_: *anyopaque, size: usize, alignment: Alignment, _: usize) ?[*]u8 {
     return if (block == 0) null else @ptrFromInt(block);
 }
 
-fn free(_: *anyopaque, memory: []u8, _: Alignment, _: usize) void {
+pub fn free(_: *anyopaque, memory: []u8, _: Alignment, _: usize) void {
     const address = @intFromPtr(memory.ptr);
     if (build_options.checks) checkSize(address, memory.len);
     var entry: u32 = 0;
@@ -52,7 +52,7 @@ fn checkSize(address: usize, size: usize) void {
     if (size > usable) os.report.misuse("free", address, "size mismatch");
 }
 
-fn usableSize(address: usize) ?usize {
+pub fn usableSize(address: usize) ?usize {
     if (heap.watched.isOn()) return heap.watched.usableSize(address);
     return heap.lookup.usableSize(address);
 }

@@ -19,6 +19,7 @@ comptime {
 }
 
 pub const allocator = @import("allocator.zig").general;
+pub const Heap = @import("heap.zig").Heap;
 pub const version = build_options.version;
 
 pub const ConfigError = error{InvalidOption};

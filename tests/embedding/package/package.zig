@@ -106,6 +106,25 @@ test "allocator: a thread's blocks are freed by another, and threads leave littl
     try testing.expect(after.bytes_mapped < before.bytes_mapped + (16 << 20));
 }
 
+test "Heap: conforms, counts, and destroys what is left" {
+    const heap = try liballoc.Heap.create(0);
+    try conforms(heap.allocator());
+    try checkSizes(heap.allocator(), &.{ 10, 1000, 100_000, 3 << 20, 40 << 20, 5 << 20, 100, 1 });
+    const before = heap.statistics().live_blocks;
+    const kept = try heap.allocator().create([100]u64);
+    try testing.expect(heap.owns(@intFromPtr(kept)));
+    try testing.expectEqual(before + 1, heap.statistics().live_blocks);
+    try testing.expectEqual(before + 1, heap.destroy());
+}
+
+test "Heap: its limit is OutOfMemory" {
+    const heap = try liballoc.Heap.create(1 << 20);
+    defer _ = heap.destroy();
+    try testing.expectError(error.OutOfMemory, heap.allocator().alloc(u8, 2 << 20));
+    const block = try heap.allocator().alloc(u8, 1000);
+    heap.allocator().free(block);
+}
+
 test "containers of the standard library" {
     var map: std.AutoHashMap(u64, []const u8) = .init(liballoc.allocator);
     defer map.deinit();
