@@ -5,4 +5,4 @@ elf; errors and units. A module imports only modules of layers below its own (te
 imports).
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

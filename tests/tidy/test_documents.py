@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from liballoc import __version__
 from liballoc.workload import schema
 from tests.tidy import sources
 
@@ -121,6 +122,15 @@ def test_a_readme_that_says_otherwise_is_seen(old: str, new: str) -> None:
     document = (sources.ROOT / "README.md").read_text()
     assert old in document
     assert option_differences(source, document.replace(old, new))
+
+
+def test_all_packages_have_the_version_of_the_manifest() -> None:
+    manifest = (sources.ROOT / "build.zig.zon").read_text()
+    version = re.search(r'^    \.version = "(\d+\.\d+\.\d+)",$', manifest, re.M)
+    assert version, "build.zig.zon has no version"
+    crate = (sources.ROOT / "zig" / "rust" / "Cargo.toml").read_text()
+    assert re.findall(r'^version = "(.*)"$', crate, re.M) == [version[1]]
+    assert __version__ == version[1]
 
 
 def test_changelog_has_its_shape() -> None:

@@ -14,8 +14,8 @@ from tests.tidy import sources
 
 # Folders of zig/ that are no layer of the library.
 NOT_LAYERS = {
-    "allocbench", "build", "include", "hotpath", "ladder", "model", "package", "rust", "bench", "testing",
-    "fuzz",
+    "allocbench", "build", "include", "hotpath", "ladder", "model", "package", "rust", "bench",
+    "testing", "fuzz",
 }  # fmt: skip
 
 # The one place where another module can take the place of a part of the library.

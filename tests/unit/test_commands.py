@@ -86,6 +86,67 @@ def test_config_is_shown_both_ways(
     assert "built debug-x86_64" in capsys.readouterr().out
 
 
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in which all is built, as config sees it from another folder."""
+    (tmp_path / "build.zig").touch()
+    Recorder(tmp_path)([], tmp_path, {}, 1)
+    (tmp_path / "zig-out" / "include").mkdir()
+    (tmp_path / "zig-out" / "include" / "alloc.h").touch()
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "harness" / "config.py"))
+    monkeypatch.chdir("/")
+    return tmp_path / "zig-out"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        (["--cflags"], "-I{0}/include"),
+        (["--libs"], "-L{0}/lib -lalloc -Wl,-rpath,{0}/lib"),
+        (["--libs", "--static"], "{0}/lib/liballoc.a"),
+        (["--libs", "--cflags"], "-I{0}/include -L{0}/lib -lalloc -Wl,-rpath,{0}/lib"),
+        (["--static", "--cflags", "--libs"], "-I{0}/include {0}/lib/liballoc.a"),
+    ],
+)
+def test_config_prints_one_line_of_flags(
+    checkout: Path, capsys: pytest.CaptureFixture[str], asked: list[str], given: str
+) -> None:
+    assert config.run(parse(config, *asked)) == 0
+    assert capsys.readouterr().out == given.format(checkout) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--static"], "give both"),
+        (["--static", "--cflags"], "give both"),
+        (["--json", "--libs"], "--json is not for"),
+    ],
+)
+def test_config_refuses_flags_that_say_nothing(checkout: Path, asked: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config.run(parse(config, *asked))
+
+
+def test_config_names_what_is_not_built(checkout: Path) -> None:
+    (checkout / "lib" / "liballoc.a").unlink()
+    assert config.run(parse(config, "--libs")) == 0
+    with pytest.raises(UsageError, match=r"liballoc\.a is missing"):
+        config.run(parse(config, "--libs", "--static"))
+    (checkout / "include" / "alloc.h").unlink()
+    with pytest.raises(UsageError, match=r"alloc\.h is missing"):
+        config.run(parse(config, "--cflags"))
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", "a$b", "a,b"])
+def test_config_refuses_a_path_that_the_shell_would_split(tmp_path: Path, name: str) -> None:
+    library = tmp_path / name / "lib" / "liballoc.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    with pytest.raises(UsageError, match=r"no path for \$"):
+        config.flags(tmp_path / name, cflags=False, libs=True, static=False)
+
+
 def test_elf_built_takes_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing is built"):
         elf.built(tmp_path)

@@ -1,13 +1,19 @@
-"""Show what the harness uses here: compiler, caches, and the libraries that are built."""
+"""Show what the harness uses here, or the flags to build with: `cc $(liballoc config --libs)`.
+
+Without flags: compiler, caches, and the libraries that are built. With --cflags and --libs: one
+line for a compiler's command, of the library that this checkout has built.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shlex
 from pathlib import Path
 
 from liballoc import __version__
+from liballoc.errors import UsageError
 from liballoc.report.table import print_table
 from liballoc.toolchain import variants, zig
 from liballoc.toolchain.driver import find_root
@@ -18,6 +24,9 @@ NAME = "config"
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
     """Flags of `liballoc config`."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--cflags", action="store_true", help="print where the headers are")
+    parser.add_argument("--libs", action="store_true", help="print what links the library")
+    parser.add_argument("--static", action="store_true", help="with --libs: the archive")
 
 
 def collect(root: Path, compiler: zig.Zig) -> dict[str, object]:
@@ -36,8 +45,40 @@ def collect(root: Path, compiler: zig.Zig) -> dict[str, object]:
     }
 
 
+def flags(prefix: Path, *, cflags: bool, libs: bool, static: bool) -> list[str]:
+    """What a compiler is to be given for the library installed under a prefix."""
+    folder = prefix / "lib"
+    needed = [folder / ("liballoc.a" if static else "liballoc.so")] if libs else []
+    needed += [prefix / "include" / "alloc.h"] if cflags else []
+    for path in needed:
+        if not path.is_file():
+            raise UsageError(f"{path} is missing; build it with ./dev build")
+    found = [f"-I{prefix / 'include'}"] if cflags else []
+    if libs and static:
+        found.append(str(folder / "liballoc.a"))
+    elif libs:
+        # A checkout is in no folder that the loader looks into.
+        found += [f"-L{folder}", "-lalloc", f"-Wl,-rpath,{folder}"]
+    for flag in found:
+        # The shell splits what $(...) gives and takes no quotes from it.
+        if shlex.quote(flag) != flag or (libs and "," in str(folder)):
+            raise UsageError(f"{prefix}: no path for $(...): move the checkout, or use pkg-config")
+    return found
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Print the facts as a table or as JSON."""
+    """Print flags for a compiler, or the facts as a table or as JSON."""
+    if arguments.static and not arguments.libs:
+        raise UsageError("--static says which library --libs is for: give both")
+    if arguments.cflags or arguments.libs:
+        if arguments.json:
+            raise UsageError("--json is not for --cflags and --libs")
+        prefix = variants.prefix(find_root(Path(__file__)), variants.DEFAULT_ARCHITECTURE)
+        line = flags(
+            prefix, cflags=arguments.cflags, libs=arguments.libs, static=arguments.static
+        )  # fmt: skip
+        print(*line)
+        return 0
     facts = collect(find_root(Path.cwd()), zig.find())
     if arguments.json:
         print(json.dumps(facts, indent=2))
