@@ -1,0 +1,107 @@
+"""The packages of other languages: their own tests, and that they are found where they lie."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.embedding import tools
+from tests.native import ROOT
+from tests.tidy.test_documents import manifest_version
+
+# Of safe the debug library's code comes, of fast the release library's.
+OPTIMIZE = ("safe", "fast")
+
+
+@pytest.mark.parametrize("optimize", OPTIMIZE)
+def test_zig_allocators_pass_the_tests_of_the_standard_library(
+    tmp_path: Path, optimize: str
+) -> None:
+    project = ROOT / "tests" / "embedding" / "package"
+    places = ["--prefix", tmp_path, "--cache-dir", tmp_path / "cache"]
+    tools.run(["python3", "-m", "ziglang", "build", f"-Doptimize={optimize}", *places], project)
+    for name in ("without-libc", "with-libc"):
+        done = subprocess.run(
+            [tmp_path / "bin" / name], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "tests passed" in done.stderr.splitlines()[-1]
+        for test in ("allocator: conforms", "Heap: conforms"):
+            assert f"test.{test}" in done.stderr
+
+
+def test_the_crate_passes_its_tests(tmp_path: Path, checkout: Path) -> None:
+    tools.need("cc")
+    tools.need("rustc")
+    cargo = tools.need("cargo")
+    crate = tmp_path / "crate"
+    shutil.copytree(ROOT / "zig" / "rust", crate)
+    libraries = str(checkout / "zig-out" / "lib")
+    shown = tools.run([cargo, "test", "--offline"], crate, LIBALLOC_LIB_DIR=libraries)
+    assert "test the_heap_is_ours ... ok" in shown
+    assert "(line 3) ... ok" in shown  # The example in its documentation.
+
+
+def test_the_crate_says_what_is_missing(tmp_path: Path) -> None:
+    tools.need("rustc")
+    cargo = tools.need("cargo")
+    crate = tmp_path / "crate"
+    shutil.copytree(ROOT / "zig" / "rust", crate)
+    done = subprocess.run(
+        [cargo, "build", "--offline"], cwd=crate, capture_output=True, text=True, check=False,
+        env={**tools.environment(), "LIBALLOC_LIB_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f"{tmp_path / 'liballoc.a'} is missing" in done.stderr
+
+
+def test_pkg_config_follows_the_tree_and_knows_the_version(tmp_path: Path, checkout: Path) -> None:
+    program = tools.need("pkg-config")
+    moved = tmp_path / "moved"
+    shutil.copytree(checkout / "zig-out", moved)
+    path = {"PKG_CONFIG_PATH": str(moved / "lib" / "pkgconfig")}
+    version = tools.run([program, "--modversion", "liballoc"], tmp_path, **path)
+    assert version.strip() == manifest_version()
+    folder = tools.run([program, "--variable=libdir", "liballoc"], tmp_path, **path).strip()
+    assert Path(folder).resolve() == moved / "lib"
+    folder = tools.run([program, "--variable=includedir", "liballoc"], tmp_path, **path).strip()
+    assert sorted(each.name for each in Path(folder).iterdir()) == [
+        "alloc.h", "alloc.hpp", "hft_alloc.h",
+    ]  # fmt: skip
+
+
+LISTS = """
+cmake_minimum_required(VERSION 3.13)
+project(probe C)
+find_package(liballoc {version} {required})
+if(liballoc_FOUND)
+  get_target_property(shared liballoc::liballoc IMPORTED_LOCATION)
+  get_target_property(archive liballoc::static IMPORTED_LOCATION)
+  message("found ${{liballoc_VERSION}} ${{shared}} ${{archive}}")
+else()
+  message("not found")
+endif()
+"""
+
+
+@pytest.mark.parametrize(("version", "is_found"), [("", 1), ("1.0", 1), ("1.99", 0), ("2", 0)])
+def test_cmake_follows_the_tree_and_compares_versions(
+    tmp_path: Path, checkout: Path, version: str, is_found: int
+) -> None:
+    tools.need("cc")
+    program = tools.need("cmake")
+    moved = tmp_path / "moved"
+    shutil.copytree(checkout / "zig-out", moved)
+    (tmp_path / "CMakeLists.txt").write_text(LISTS.format(version=version, required=""))
+    # message() writes to stderr.
+    line = f"{program} -S . -B build -DCMAKE_PREFIX_PATH={moved} 2>&1"
+    shown = tools.run(["sh", "-c", line], tmp_path)
+    words = next((each for each in shown.splitlines() if each.startswith("found ")), "").split()
+    assert bool(words) == bool(is_found), shown
+    if words:
+        assert words[1] == manifest_version()
+        assert Path(words[2]) == moved / "lib" / f"liballoc.so.{manifest_version()}"
+        assert all(Path(each).is_file() for each in words[2:])
