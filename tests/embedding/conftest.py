@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.embedding import tools
-from tests.tidy.test_documents import manifest_version
+from tests.tidy.sources import manifest_version
 
 
 @pytest.fixture(scope="session")

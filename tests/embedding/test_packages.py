@@ -10,7 +10,7 @@ import pytest
 
 from tests.embedding import tools
 from tests.native import ROOT
-from tests.tidy.test_documents import manifest_version
+from tests.tidy.sources import manifest_version
 
 # Of safe the debug library's code comes, of fast the release library's.
 OPTIMIZE = ("safe", "fast")

@@ -105,3 +105,11 @@ def zig_without_tests(text: str) -> list[tuple[int, str]]:
         if not line.lstrip().startswith("//"):
             kept.append((number, line))
     return kept
+
+
+def manifest_version() -> str:
+    """The version of build.zig.zon, from which the build takes it."""
+    manifest = (ROOT / "build.zig.zon").read_text()
+    version = re.search(r'^    \.version = "(\d+\.\d+\.\d+)",$', manifest, re.M)
+    assert version, "build.zig.zon has no version"
+    return version[1]

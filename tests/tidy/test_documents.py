@@ -124,18 +124,10 @@ def test_a_readme_that_says_otherwise_is_seen(old: str, new: str) -> None:
     assert option_differences(source, document.replace(old, new))
 
 
-def manifest_version() -> str:
-    """The version of build.zig.zon, from which the build takes it."""
-    manifest = (sources.ROOT / "build.zig.zon").read_text()
-    version = re.search(r'^    \.version = "(\d+\.\d+\.\d+)",$', manifest, re.M)
-    assert version, "build.zig.zon has no version"
-    return version[1]
-
-
 def test_all_packages_have_the_version_of_the_manifest() -> None:
     crate = (sources.ROOT / "zig" / "rust" / "Cargo.toml").read_text()
-    assert re.findall(r'^version = "(.*)"$', crate, re.M) == [manifest_version()]
-    assert __version__ == manifest_version()
+    assert re.findall(r'^version = "(.*)"$', crate, re.M) == [sources.manifest_version()]
+    assert __version__ == sources.manifest_version()
 
 
 def test_changelog_has_its_shape() -> None:
