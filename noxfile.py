@@ -66,6 +66,7 @@ def tests(session: nox.Session) -> None:
         return
     suites = (
         "unit", "elf", "programs", "abi", "compat", "misuse", "stress", "faults", "races", "fuzz",
+        "embedding",
     )  # fmt: skip
     folders = [f"tests/{name}" for name in suites]
     coverage = ("--cov=liballoc", "--cov-report=term", "--cov-fail-under=90")

@@ -99,7 +99,8 @@ public:
     [[nodiscard]] Handle *release() noexcept { return std::exchange(handle_, nullptr); }
 
 protected:
-    explicit owner(Handle *handle) noexcept : handle_(handle) {}
+    struct adopted {}; /* A bare handle and a size of 0 would look alike. */
+    owner(adopted, Handle *handle) noexcept : handle_(handle) {}
     owner(Handle *handle, const char *what) : handle_(handle) {
         if (handle == nullptr) throw_refused(what);
     }
@@ -155,7 +156,9 @@ public:
         return adopt(alloc_heap_create(bytes_max));
     }
     /* Owns `handle` from now on; may be NULL. */
-    [[nodiscard]] static heap adopt(alloc_heap_t *handle) noexcept { return heap(handle); }
+    [[nodiscard]] static heap adopt(alloc_heap_t *handle) noexcept {
+        return heap(adopted(), handle);
+    }
 
     [[nodiscard]] void *allocate(std::size_t size,
                                  std::size_t alignment = detail::natural_alignment) {
@@ -172,7 +175,7 @@ public:
     }
 
 private:
-    explicit heap(alloc_heap_t *handle) noexcept : owner(handle) {}
+    heap(adopted tag, alloc_heap_t *handle) noexcept : owner(tag, handle) {}
 };
 
 /* Many objects, freed together. Their destructors are not called. */
@@ -184,7 +187,9 @@ public:
     [[nodiscard]] static arena make(std::size_t capacity, unsigned flags = 0) noexcept {
         return adopt(alloc_arena_create(capacity, flags));
     }
-    [[nodiscard]] static arena adopt(alloc_arena_t *handle) noexcept { return arena(handle); }
+    [[nodiscard]] static arena adopt(alloc_arena_t *handle) noexcept {
+        return arena(adopted(), handle);
+    }
 
     [[nodiscard]] void *allocate(std::size_t size,
                                  std::size_t alignment = detail::natural_alignment) {
@@ -210,7 +215,7 @@ public:
     }
 
 private:
-    explicit arena(alloc_arena_t *handle) noexcept : owner(handle) {}
+    arena(adopted tag, alloc_arena_t *handle) noexcept : owner(tag, handle) {}
 };
 
 namespace detail {
@@ -246,7 +251,7 @@ public:
     /* Owns `handle`, which was made with these options; may be NULL. */
     [[nodiscard]] static pool adopt(alloc_pool_t *handle,
                                     const alloc_pool_options_t &options) noexcept {
-        return pool(handle, options);
+        return pool(adopted(), handle, options);
     }
 
     [[nodiscard]] void *allocate() { return detail::or_throw(alloc_pool_alloc(get())); }
@@ -262,8 +267,8 @@ public:
     alloc_pool_stats_t stats() const noexcept { return detail::stats_of(get()); }
 
 private:
-    pool(alloc_pool_t *handle, const alloc_pool_options_t &options) noexcept
-        : owner(handle), options_(options) {}
+    pool(adopted tag, alloc_pool_t *handle, const alloc_pool_options_t &options) noexcept
+        : owner(tag, handle), options_(options) {}
 
     alloc_pool_options_t options_;
 };
@@ -316,7 +321,7 @@ public:
     shared_pool(std::size_t object_size, std::size_t capacity)
         : shared_pool(detail::pool_options(object_size, capacity, ALLOC_POOL_FAIL)) {}
     [[nodiscard]] static shared_pool make(const alloc_pool_options_t &options) noexcept {
-        return shared_pool(alloc_shared_pool_create(&options, sizeof options));
+        return shared_pool(adopted(), alloc_shared_pool_create(&options, sizeof options));
     }
 
     [[nodiscard]] void *allocate() { return detail::or_throw(alloc_shared_pool_alloc(get())); }
@@ -329,7 +334,7 @@ public:
     }
 
 private:
-    explicit shared_pool(alloc_shared_pool_t *handle) noexcept : owner(handle) {}
+    shared_pool(adopted tag, alloc_shared_pool_t *handle) noexcept : owner(tag, handle) {}
 };
 
 /* ---- std::pmr ----
