@@ -28,7 +28,7 @@ std::size_t use(liballoc::arena &arena) {
 
 
 @pytest.mark.parametrize(
-    ("command", "library"),
+    ("command", "linked"),
     [
         ("g++ -std=c++17", "liballoc.so"),
         ("g++ -std=c++20 -fno-rtti", "liballoc.a"),
@@ -37,12 +37,12 @@ std::size_t use(liballoc::arena &arena) {
     ],
 )
 def test_owners_resources_and_the_allocator(
-    tmp_path: Path, checkout: Path, command: str, library: str
+    tmp_path: Path, checkout: Path, command: str, linked: str
 ) -> None:
     compiler, *more = command.split()
     installed = checkout / "zig-out"
     flags = [*WARNINGS, "-pthread", *more]
-    link = [installed / "lib" / library, f"-Wl,-rpath,{installed / 'lib'}"]
+    link = [installed / "lib" / linked, f"-Wl,-rpath,{installed / 'lib'}"]
     program = tmp_path / "program"
     include = f"-I{installed / 'include'}"
     tools.run([tools.need(compiler), *flags, include, SOURCE, "-o", program, *link], tmp_path)

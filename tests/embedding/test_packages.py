@@ -35,7 +35,7 @@ def test_zig_allocators_pass_the_tests_of_the_standard_library(zig_tests: Path, 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.fullmatch(r"All \d+ tests passed\.", done.stderr.splitlines()[-1])
-    for test in ("allocator: conforms", "Heap: conforms"):
+    for test in ("allocator: conforms", "Heap: conforms", "Arena: conforms"):
         assert f"test.{test}" in done.stderr
 
 

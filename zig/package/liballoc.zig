@@ -9,6 +9,7 @@ const std = @import("std");
 const builtin = @import("builtin");
 const abi = @import("abi");
 const heap = @import("heap");
+const pools = @import("pools");
 const build_options = @import("build_options");
 
 comptime {
@@ -20,6 +21,15 @@ comptime {
 
 pub const allocator = @import("allocator.zig").general;
 pub const Heap = @import("heap.zig").Heap;
+/// Objects of all sizes, freed together; `Arena.allocator` is a std.mem.Allocator.
+pub const Arena = pools.Arena;
+pub const TypedArena = pools.TypedArena;
+/// Objects of one size, or of one type.
+pub const Pool = pools.Pool;
+pub const PoolOptions = pools.pool.Options;
+pub const TypedPool = pools.TypedPool;
+/// How their memory is had: prefault, lock, huge pages.
+pub const MemoryFlags = pools.backing.Flags;
 pub const version = build_options.version;
 
 pub const ConfigError = error{InvalidOption};

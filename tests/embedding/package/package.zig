@@ -125,6 +125,50 @@ test "Heap: its limit is OutOfMemory" {
     heap.allocator().free(block);
 }
 
+test "Arena: conforms, keeps alignment, and starts over" {
+    const arena = try liballoc.Arena.create(1 << 16, .{});
+    defer _ = arena.destroy();
+    try conforms(arena.allocator());
+    arena.reset();
+    const before = arena.checkpoint();
+    const block = try arena.allocator().alignedAlloc(u8, .@"64", 100);
+    try testing.expect(arena.rewind(&before));
+    const again = try arena.allocator().alignedAlloc(u8, .@"64", 100);
+    try testing.expectEqual(block.ptr, again.ptr);
+}
+
+const Order = struct { id: u64 align(64), price: u64 };
+
+test "TypedPool: as many as its capacity, the newest free one first" {
+    const orders: *liballoc.TypedPool(Order) = try .init(.{ .capacity = 3 });
+    var made: [3]*Order = undefined;
+    for (&made, 0..) |*order, id| {
+        order.* = orders.create().?;
+        order.*.* = .{ .id = id, .price = 100 };
+    }
+    try testing.expectEqual(null, orders.create());
+    for (made, 0..) |order, id| try testing.expectEqual(id, order.id);
+    orders.destroy(made[1]);
+    try testing.expectEqual(made[1], orders.create().?);
+    try testing.expectEqual(3, orders.deinit());
+    const refused = liballoc.TypedPool(Order).init(.{ .capacity = 0 });
+    try testing.expectError(error.InvalidArgument, refused);
+}
+
+test "TypedArena: objects of one type, all gone with it" {
+    const orders: *liballoc.TypedArena(Order) = try .init(10, .{});
+    for (0..1000) |id| orders.create().?.* = .{ .id = id, .price = 100 };
+    try testing.expectEqual(1000, orders.count());
+    try testing.expectEqual(1000, orders.deinit());
+}
+
+test "Pool: objects by size" {
+    const pool = try liballoc.Pool.create(&.{ .object_size = 100, .capacity = 2, .policy = .grow });
+    for (0..100) |_| try testing.expect(pool.alloc() != null);
+    try testing.expectEqual(100, pool.stats().allocated_objects);
+    try testing.expectEqual(100, pool.destroy());
+}
+
 test "containers of the standard library" {
     var map: std.AutoHashMap(u64, []const u8) = .init(liballoc.allocator);
     defer map.deinit();
