@@ -25,7 +25,12 @@ LONG = os.environ.get("FAULTS_LONG", "") not in {"", "0"}
 # The short form tries each of the first calls, where everything is set up, then every so many.
 DENSE = 8
 STRIDE = 31
-OWN_WORDS = re.compile(r"memory|alloc|MemoryError|exhausted", re.IGNORECASE)
+# The last is what libstdc++ says when it has memory neither for the exception nor for its own
+# reserve of it, which it takes at the start: cc1 under any malloc whose first call fails.
+OWN_WORDS = re.compile(
+    r"memory|alloc|MemoryError|exhausted|terminate called without an active exception",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
