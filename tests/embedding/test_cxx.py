@@ -42,7 +42,7 @@ def test_owners_resources_and_the_allocator(
     compiler, *more = command.split()
     installed = checkout / "zig-out"
     flags = [*WARNINGS, "-pthread", *more]
-    link = [installed / "lib" / linked, f"-Wl,-rpath,{installed / 'lib'}"]
+    link: list[str | Path] = [installed / "lib" / linked, f"-Wl,-rpath,{installed / 'lib'}"]
     program = tmp_path / "program"
     include = f"-I{installed / 'include'}"
     tools.run([tools.need(compiler), *flags, include, SOURCE, "-o", program, *link], tmp_path)

@@ -31,6 +31,8 @@ pub const TypedPool = pools.TypedPool;
 /// How their memory is had: prefault, lock, huge pages.
 pub const MemoryFlags = pools.backing.Flags;
 pub const version = build_options.version;
+/// Whether misuse is looked for in every call: a free with a wrong size, a double free, others.
+pub const checks = build_options.checks;
 
 pub const ConfigError = error{InvalidOption};
 

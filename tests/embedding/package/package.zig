@@ -81,6 +81,36 @@ test "allocator: what is too big is refused, and the heap goes on" {
     try testing.expect(allocator.remap(block, std.math.maxInt(usize) - 5) == null);
 }
 
+/// What signal ends a child that does this; 0: none.
+fn signalOf(misuse: *const fn () void) !i32 {
+    const linux = std.os.linux;
+    const pid = linux.fork();
+    if (pid == 0) {
+        misuse();
+        linux.exit(0);
+    }
+    var status: i32 = 0;
+    try testing.expectEqual(pid, linux.waitpid(@intCast(pid), &status, 0));
+    return status & 0x7f;
+}
+
+fn freeMore() void {
+    const block = liballoc.allocator.alloc(u8, 100) catch unreachable;
+    liballoc.allocator.free(block.ptr[0..200]);
+}
+
+fn freeForeign() void {
+    var bytes: [64]u8 align(64) = undefined;
+    liballoc.allocator.free(&bytes);
+}
+
+test "allocator: a wrong size is seen where calls are checked, a foreign pointer everywhere" {
+    const abort = 6;
+    const expected: i32 = if (liballoc.checks) abort else 0;
+    try testing.expectEqual(expected, try signalOf(&freeMore));
+    try testing.expectEqual(abort, try signalOf(&freeForeign));
+}
+
 test "allocator: a thread's blocks are freed by another, and threads leave little behind" {
     const Worker = struct {
         fn run(blocks: *[500][]u8) void {
@@ -103,6 +133,7 @@ test "allocator: a thread's blocks are freed by another, and threads leave littl
     }
     const after = liballoc.statistics();
     try testing.expect(after.heaps <= before.heaps + 2);
+    try testing.expect(after.orphans > 0); // The last one's: free for the next thread.
     try testing.expect(after.bytes_mapped < before.bytes_mapped + (16 << 20));
 }
 
