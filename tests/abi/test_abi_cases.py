@@ -14,14 +14,15 @@ SOURCES = Path(__file__).resolve().parent / "src"
 PROGRAMS = [
     "alignment.c", "alloc_h.c", "arenas.c", "cxx_new.cpp", "cxx_replace.cpp", "errno_kept.c",
     "fork.c", "give_back.c", "heaps.c", "hft.c", "introspect.c", "kept.c", "libc_results.c",
-    "lifetime.cpp", "matrix.cpp", "oom.c", "overflow.c", "pools.c", "realloc.c", "signals.c",
+    "lifetime.cpp", "matrix.cpp", "oom.c", "overflow.c", "pools.c", "realloc.c", "shared_pools.c",
+    "signals.c",
     "sparse.c", "startup.c", "stepped.c", "stepped_twice.c", "threads.c", "usable.c", "zeroing.c",
 ]  # fmt: skip
 # Programs that are also linked with liballoc.so, and with liballoc.a into a dynamic and into a
 # wholly static executable: enough to see that each form brings the whole ABI.
 LINKED = [
     "alignment.c", "alloc_h.c", "arenas.c", "cxx_new.cpp", "heaps.c", "hft.c", "lifetime.cpp",
-    "matrix.cpp", "pools.c", "startup.c",
+    "matrix.cpp", "pools.c", "shared_pools.c", "startup.c",
 ]  # fmt: skip
 # These take arguments, and have a test file of their own.
 WITH_ARGUMENTS = ["plugins.c", "traffic.c"]

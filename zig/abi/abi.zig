@@ -11,6 +11,7 @@ pub const log = @import("log.zig");
 const malloc = @import("malloc.zig");
 const pool_h = @import("pool_h.zig");
 pub const realloc = @import("realloc.zig");
+const shared_pool_h = @import("shared_pool_h.zig");
 pub const options = @import("options.zig");
 pub const startup = @import("startup.zig");
 pub const statistics = @import("statistics.zig");
@@ -89,6 +90,12 @@ pub const table = .{
     .{ "alloc_pool_destroy", &pool_h.destroy },
     .{ "alloc_pool_check", &pool_h.check },
     .{ "alloc_pool_stats", &pool_h.stats },
+
+    .{ "alloc_shared_pool_create", &shared_pool_h.create },
+    .{ "alloc_shared_pool_alloc", &shared_pool_h.alloc },
+    .{ "alloc_shared_pool_free", &shared_pool_h.free },
+    .{ "alloc_shared_pool_destroy", &shared_pool_h.destroy },
+    .{ "alloc_shared_pool_stats", &shared_pool_h.stats },
 
     .{ "hft_pool_create", &hft_h.poolCreate },
     .{ "hft_pool_create_aligned", &hft_h.poolCreateAligned },

@@ -243,6 +243,13 @@ pub const arena_rewinds_max = 8;
 pub const pool_batch_bytes = 4 * kib;
 /// Guard bytes on either side of an object of a debug pool, at least.
 pub const pool_guard_size = 16;
+/// Parts of a shared pool, each with a list of its own; a thread's heap says which is its. Two
+/// threads on one part take turns with its cache line.
+pub const shared_pool_shards = 16;
+/// Objects that a thread whose part is empty takes from another, or of those never handed out.
+pub const shared_pool_batch = 32;
+/// Rounds over all parts while objects are on their way between them, before an allocation fails.
+pub const shared_pool_tries_max = 1000;
 /// Blocks of each class of the router that hft_thread_init puts into a thread's magazines, and
 /// rounds in which it tries, since magazines grow step by step. 130 KiB a thread.
 pub const router_depth = 32;

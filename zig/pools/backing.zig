@@ -89,7 +89,8 @@ pub fn release(memory: Memory) void {
 
 /// A zeroed structure, on a cache line of its own.
 pub fn create(comptime T: type) Error!*T {
-    const memory = try acquire(.{ .length = @sizeOf(T) });
+    const alignment = @max(@alignOf(T), 64);
+    const memory = try acquire(.{ .length = @sizeOf(T), .alignment = alignment });
     const structure: *T = @ptrFromInt(memory.address);
     @memset(std.mem.asBytes(structure), 0);
     return structure;

@@ -8,14 +8,18 @@ pub const place = @import("place.zig");
 pub const pool = @import("pool.zig");
 pub const Pool = pool.Pool;
 pub const router = @import("router.zig");
+pub const SharedPool = @import("shared_pool.zig").SharedPool;
 pub const TypedArena = @import("typed.zig").TypedArena;
 pub const TypedPool = @import("typed.zig").TypedPool;
 
 test {
     _ = arena;
+    _ = @import("arena_test.zig");
     _ = backing;
     _ = @import("block_set.zig");
     _ = place;
     _ = pool;
+    _ = @import("pool_test.zig");
     _ = router;
+    _ = SharedPool;
 }
