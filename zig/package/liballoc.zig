@@ -28,6 +28,8 @@ pub const TypedArena = pools.TypedArena;
 pub const Pool = pools.Pool;
 pub const PoolOptions = pools.pool.Options;
 pub const TypedPool = pools.TypedPool;
+/// The same for any number of threads.
+pub const SharedPool = @import("shared_pool.zig").SharedPool;
 /// How their memory is had: prefault, lock, huge pages.
 pub const MemoryFlags = pools.backing.Flags;
 pub const version = build_options.version;

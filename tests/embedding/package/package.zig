@@ -200,6 +200,30 @@ test "Pool: objects by size" {
     try testing.expectEqual(100, pool.destroy());
 }
 
+test "SharedPool: no object belongs to two threads" {
+    const pool = try liballoc.SharedPool.create(.{ .object_size = 64, .capacity = 100 });
+    const Worker = struct {
+        fn run(own: liballoc.SharedPool, number: u64) void {
+            for (0..20_000) |_| {
+                const object: *volatile u64 = @ptrCast(@alignCast(own.alloc() orelse continue));
+                object.* = number;
+                std.atomic.spinLoopHint();
+                if (object.* != number) @panic("an object of two threads");
+                own.free(@volatileCast(object));
+            }
+        }
+    };
+    var threads: [4]std.Thread = undefined;
+    for (&threads, 0..) |*thread, number| {
+        thread.* = try std.Thread.spawn(.{}, Worker.run, .{ pool, number });
+    }
+    for (threads) |thread| thread.join();
+    try testing.expectEqual(100, pool.statistics().free_objects);
+    const kept = pool.alloc();
+    try testing.expect(kept != null);
+    try testing.expectEqual(1, pool.destroy());
+}
+
 test "containers of the standard library" {
     var map: std.AutoHashMap(u64, []const u8) = .init(liballoc.allocator);
     defer map.deinit();
