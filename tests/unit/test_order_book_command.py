@@ -187,8 +187,12 @@ def fake_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_table_and_the_histograms(
-    fake_build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fake_build: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # No cell is broken.
     target = tmp_path / "plot.svg"
     words = ("--library", str(fake_build), "--rounds", "3", "--plot", str(target))
     assert command.run(parse(*words, "--peer", f"own={fake_build}")) == 0
