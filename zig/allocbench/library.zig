@@ -47,9 +47,9 @@ pub const Functions = struct {
     hft_arena_create: *const fn (usize) callconv(.c) ?*Arena,
     hft_arena_alloc: *const fn (*Arena, usize) callconv(.c) ?[*]u8,
     hft_arena_reset: *const fn (*Arena) callconv(.c) void,
-    alloc_shared_pool_create: ?*const fn (*const PoolOptions, usize) callconv(.c) ?*SharedPool,
-    alloc_shared_pool_alloc: ?*const fn (*SharedPool) callconv(.c) ?[*]u8,
-    alloc_shared_pool_free: ?*const fn (*SharedPool, ?[*]u8) callconv(.c) void,
+    alloc_shared_pool_create: *const fn (*const PoolOptions, usize) callconv(.c) ?*SharedPool,
+    alloc_shared_pool_alloc: *const fn (*SharedPool) callconv(.c) ?[*]u8,
+    alloc_shared_pool_free: *const fn (*SharedPool, ?[*]u8) callconv(.c) void,
     hft_alloc: *const fn (usize) callconv(.c) ?[*]u8,
     hft_free: *const fn (?[*]u8) callconv(.c) void,
 };
@@ -62,7 +62,7 @@ pub fn functions() Functions {
         const function: Type = if (comptime isOfProcess(name))
             @extern(Type, .{ .name = name })
         else
-            @ptrCast(comptime exported(name) orelse missing(Type, name));
+            @ptrCast(@alignCast(comptime exported(name)));
         @as(*volatile Type, &@field(found, name)).* = function;
     }
     return @as(*volatile Functions, &found).*;
@@ -72,16 +72,10 @@ fn isOfProcess(comptime name: []const u8) bool {
     return name[0] == 'm' or name[0] == 'f';
 }
 
-fn exported(comptime name: []const u8) ?*const anyopaque {
+fn exported(comptime name: []const u8) *const anyopaque {
     @setEvalBranchQuota(100_000);
     inline for (abi.table) |row| {
         if (comptime std.mem.eql(u8, row[0], name)) return row[1];
     }
-    return null;
-}
-
-/// Only what is declared as optional may be.
-fn missing(comptime Type: type, comptime name: []const u8) ?*const anyopaque {
-    if (@typeInfo(Type) != .optional) @compileError("the library exports no " ++ name);
-    return null;
+    @compileError("the library exports no " ++ name);
 }

@@ -24,8 +24,7 @@ pub const Outcome = struct {
     arena_batch: Histogram,
     arena_reset: Histogram,
     /// ns a pair of allocation and free, by threads less one: time by pairs of all threads.
-    /// Null: the library has none.
-    shared_pool: ?[threads_max]f64,
+    shared_pool: [threads_max]f64,
     router: [threads_max]f64,
 };
 
@@ -34,10 +33,7 @@ pub fn measure(plan: *const pool.Plan, outcome: *Outcome) void {
     switch (plan.timer.source) {
         inline else => |source| measureArena(source, plan, &functions, outcome),
     }
-    outcome.shared_pool = if (functions.alloc_shared_pool_create) |create|
-        byThreads(sharedPool(create, plan, &functions), plan)
-    else
-        null;
+    outcome.shared_pool = byThreads(sharedPool(plan, &functions), plan);
     const router: Router = .{
         .size = plan.object_size,
         .alloc_function = functions.hft_alloc,
@@ -46,21 +42,17 @@ pub fn measure(plan: *const pool.Plan, outcome: *Outcome) void {
     outcome.router = byThreads(router, plan);
 }
 
-fn sharedPool(
-    create: *const fn (*const library.PoolOptions, usize) callconv(.c) ?*library.SharedPool,
-    plan: *const pool.Plan,
-    functions: *const library.Functions,
-) SharedPool {
+fn sharedPool(plan: *const pool.Plan, functions: *const library.Functions) SharedPool {
     const options: library.PoolOptions = .{
         .object_size = plan.object_size,
         .capacity = @max(plan.objects, threads_max * held),
         .flags = library.PoolOptions.prefault,
     };
+    const shared = functions.alloc_shared_pool_create(&options, @sizeOf(library.PoolOptions));
     return .{
-        .pool = create(&options, @sizeOf(library.PoolOptions)) orelse
-            fail("no memory for a shared pool", .{}),
-        .alloc_function = functions.alloc_shared_pool_alloc.?,
-        .free_function = functions.alloc_shared_pool_free.?,
+        .pool = shared orelse fail("no memory for a shared pool", .{}),
+        .alloc_function = functions.alloc_shared_pool_alloc,
+        .free_function = functions.alloc_shared_pool_free,
     };
 }
 
@@ -107,8 +99,8 @@ fn measureArena(
 
 const SharedPool = struct {
     pool: *library.SharedPool,
-    alloc_function: *const fn (*library.SharedPool) callconv(.c) ?[*]u8,
-    free_function: *const fn (*library.SharedPool, ?[*]u8) callconv(.c) void,
+    alloc_function: @FieldType(library.Functions, "alloc_shared_pool_alloc"),
+    free_function: @FieldType(library.Functions, "alloc_shared_pool_free"),
 
     inline fn alloc(calls: *const SharedPool) ?[*]u8 {
         return calls.alloc_function(calls.pool);

@@ -149,9 +149,7 @@ fn writeExtras(
     try json.endObject();
     try json.objectField("pair_ns_by_threads");
     try json.beginObject();
-    if (extras.shared_pool) |*values| {
-        try list(json, "shared_pool", values);
-    } else try field(json, "shared_pool", null);
+    try list(json, "shared_pool", &extras.shared_pool);
     try list(json, "router", &extras.router);
     try json.endObject();
 }

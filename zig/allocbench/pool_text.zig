@@ -205,6 +205,6 @@ fn writeExtras(
     try latencyLine(out, result, "arena_reset", &extras.arena_reset, 1);
     try out.writeAll("\nThreads (ns a pair of alloc and free, time by pairs of all threads):\n");
     try out.print("{s: <28} {s: >9} {s: >9} {s: >9}\n", .{ "", "1 thread", "2 threads", "gain" });
-    if (extras.shared_pool) |values| try averageLine(out, "shared pool", values);
+    try averageLine(out, "shared pool", extras.shared_pool);
     try averageLine(out, "router (hft_alloc)", extras.router);
 }
