@@ -45,6 +45,11 @@ struct alignas(256) wide {
     std::array<char, 300> bytes;
 };
 
+/* More than runs have by themselves. */
+struct alignas(1 << 16) page {
+    char byte;
+};
+
 /* Upstream of a pool: counts what comes to it. */
 class counting : public std::pmr::memory_resource {
 public:
@@ -81,6 +86,11 @@ void the_allocator_serves_containers() {
     CHECK(tree.size() == 1000 && list.size() == 1000);
     std::vector<wide, liballoc::allocator<wide>> aligned(7);
     CHECK(is_aligned(aligned.data(), 256));
+    std::vector<std::vector<page, liballoc::allocator<page>>> pages(8);
+    for (auto &each : pages) {
+        each.resize(1);
+        CHECK(is_aligned(each.data(), 1 << 16));
+    }
     THROWS(std::bad_array_new_length, liballoc::allocator<long>().allocate(SIZE_MAX / 4));
     THROWS(std::bad_alloc, liballoc::allocator<char>().allocate(SIZE_MAX / 2));
 }

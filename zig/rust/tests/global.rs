@@ -70,6 +70,27 @@ fn every_alignment_is_kept_by_alloc_and_realloc() {
 }
 
 #[test]
+fn blocks_that_grow_do_not_reach_into_others() {
+    for align in [8usize, 64] {
+        for size in [64usize, 1_000, 9_000, 100_000] {
+            let layout = Layout::from_size_align(size, align).unwrap();
+            let grown = Layout::from_size_align(size * 3, align).unwrap();
+            unsafe {
+                let mut blocks: Vec<*mut u8> = (0..16).map(|_| alloc(layout)).collect();
+                for (number, block) in blocks.iter_mut().enumerate() {
+                    *block = realloc(*block, layout, grown.size());
+                    block.write_bytes(number as u8, grown.size());
+                }
+                for (number, block) in blocks.into_iter().enumerate() {
+                    assert!((0..grown.size()).all(|at| block.add(at).read() == number as u8));
+                    dealloc(block, grown);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn zeroed_memory_is_zero_where_dirt_was() {
     for align in [1, 16, 32, 4096] {
         for size in [1usize, 64, 4_000, 100_000] {
