@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import tomli
 
 from liballoc import __version__, cli
 from liballoc.errors import CheckFailedError, LiballocError, ToolMissingError, UsageError
@@ -99,5 +100,8 @@ def test_help_and_version_are_fine(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_version_is_the_projects(root: Path) -> None:
-    text = (root / "pyproject.toml").read_text()
-    assert re.search(rf'^version = "{re.escape(__version__)}"$', text, re.MULTILINE)
+    manifest = (root / "build.zig.zon").read_text()
+    assert re.search(rf'^    \.version = "{re.escape(__version__)}",$', manifest, re.MULTILINE)
+    project = tomli.loads((root / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "liballoc.__version__"}

@@ -199,7 +199,8 @@ pub const SharedPool = extern struct {
             if (top == 0) return 0;
             // monotonic: ordered by the head, if it is still the same below.
             const next = pool.linkOf(top).load(.monotonic);
-            head = shard.head.cmpxchgWeak(head, pool.popped(head, next), .acquire, .acquire) orelse {
+            const without = pool.popped(head, next);
+            head = shard.head.cmpxchgWeak(head, without, .acquire, .acquire) orelse {
                 pool.notePop(shard, head);
                 return top;
             };
