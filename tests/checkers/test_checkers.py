@@ -12,12 +12,13 @@ from tests.checkers.checkers import ASAN_FLAGS, ERROR_STATUS, OUR_MALLOC, Checke
 from tests.native import Native, cases_of
 
 SOURCES = Path(__file__).resolve().parent / "src"
-PROGRAMS = ("errors.c", "heaps.c", "operators.cpp")
+PROGRAMS = ("errors.c", "heaps.c", "operators.cpp", "pools.c")
 CLEAN_CASES = [
     ("errors.c", "clean"),
     ("heaps.c", "clean"),
     ("operators.cpp", "clean"),
     ("operators.cpp", "clean_aligned"),
+    ("pools.c", "clean"),
 ]
 CLEAN = "ERROR SUMMARY: 0 errors from 0 contexts"
 
@@ -52,6 +53,19 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "operators.cpp": {
         "overflow_of_new": (WRITE + r".* 0 bytes after a block of size 27 ", POISON),
         "overflow_of_aligned_new": (WRITE + r".* 0 bytes after a block of size 27 ", POISON),
+    },
+    "pools.c": {
+        "overflow_of_pool": (WRITE + r".* 0 bytes after a block of size 13 client-", POISON),
+        "overflow_of_mapped_pool": (READ + r".* 0 bytes after a block of size 64 client-", POISON),
+        "underflow_of_pool": (WRITE + r".* 1 bytes before a block of size 64 client-", POISON),
+        "use_after_pool_free": (WRITE + r".* run_use_after_pool_free", POISON),
+        "overflow_of_fallback": (WRITE + r".* 0 bytes after a block of size 13 alloc'd", POISON),
+        "overflow_of_shared_pool": (WRITE + r".* 0 bytes after a block of size 24 client", POISON),
+        "use_after_shared_pool_free": (WRITE + r".* run_use_after_shared_pool_free", POISON),
+        "overflow_of_arena": (WRITE + r".* 0 bytes after a block of size 13 client-", POISON),
+        "overflow_of_aligned_in_arena": (READ + r".* 0 bytes after a block of size 64 ", POISON),
+        "use_after_arena_reset": (WRITE + r".* run_use_after_arena_reset", POISON),
+        "use_after_arena_rewind": (WRITE + r".* run_use_after_arena_rewind", POISON),
     },
 }
 ERRORS = [(source, case) for source, cases in EXPECTED.items() for case in cases]
@@ -89,7 +103,8 @@ def test_clean_under_valgrind(checked: Checked, source: str, case: str) -> None:
     # Valgrind knows of the blocks: it was our malloc, and it told.
     counted = re.search(r"total heap usage: ([\d,]+) allocs, ([\d,]+) frees", outcome.stderr)
     assert counted is not None
-    assert counted[1] == counted[2]
+    # Objects that go with their arena or pool all at once are not counted as freed.
+    assert counted[1] == counted[2] or source == "pools.c"
     assert int(counted[1].replace(",", "")) > 400
 
 

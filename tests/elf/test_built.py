@@ -110,10 +110,22 @@ def test_the_hit_paths_are_short_and_call_nothing() -> None:
     assert 10 < measured["free"].instructions < 50
 
 
+@pytest.mark.parametrize(
+    ("name", "instructions"),
+    [("alloc_pool_alloc", 8), ("alloc_pool_free", 8), ("alloc_arena_alloc", 10)],
+)
+def test_the_hit_paths_of_pools_and_arenas(name: str, instructions: int) -> None:
+    counts = fast_path.measure(image.load(Variant("release", "x86_64").shared(ROOT)))[name]
+    assert 4 < counts.instructions <= instructions
+    assert counts.branches <= 2
+    assert counts.calls == 0
+
+
 def test_a_longer_path_is_a_failing_diff() -> None:
     golden = {"malloc": vars(Counts(10, 2, 0, 5, 1, 0)), "free": vars(Counts(20, 3))}
     measured = {"malloc": Counts(11, 2, 0, 5, 1, 0), "free": Counts(20, 3)}
-    malloc, free = fast_path.compare(measured, golden)
+    measured |= dict.fromkeys(fast_path.CHECKED[2:], Counts(8))
+    malloc, free, *_ = fast_path.compare(measured, golden)
     assert free.ok
     assert malloc.detail == f"instructions 10 -> 11 (accept with: {fast_path.UPDATE})"
     assert not next(fast_path.compare(measured, {})).ok

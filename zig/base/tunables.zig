@@ -248,8 +248,10 @@ pub const pool_guard_size = 16;
 pub const shared_pool_shards = 16;
 /// Objects that a thread whose part is empty takes from another, or of those never handed out.
 pub const shared_pool_batch = 32;
-/// Rounds over all parts while objects are on their way between them, before an allocation fails.
+/// Rounds over all parts while objects are on their way between them, before an allocation fails;
+/// after so many of them the thread gives up its CPU each time.
 pub const shared_pool_tries_max = 1000;
+pub const shared_pool_spins_max = 20;
 /// Blocks of each class of the router that hft_thread_init puts into a thread's magazines, and
 /// rounds in which it tries, since magazines grow step by step. 130 KiB a thread.
 pub const router_depth = 32;

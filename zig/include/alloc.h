@@ -251,7 +251,8 @@ int alloc_pool_stats(const alloc_pool_t *pool, alloc_pool_stats_t *out, size_t s
 
 /* A pool for any number of threads: lock-free, no ABA. Policy ALLOC_POOL_FAIL only; flags as above
  * but ALLOC_DEBUG. At most 2^32 - 2 objects. A thread that finds its part of the pool empty takes
- * from the parts of others: NULL with errno ENOMEM means that all of them were found empty. */
+ * from the parts of others: NULL with errno ENOMEM means that all of them were found empty, at one
+ * moment, or a thousand times while other threads moved objects between them. */
 typedef struct alloc_shared_pool alloc_shared_pool_t;
 
 alloc_shared_pool_t *alloc_shared_pool_create(const alloc_pool_options_t *options, size_t size);

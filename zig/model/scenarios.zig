@@ -9,6 +9,7 @@ const groups = [_][]const model.Scenario{
     &@import("scenarios/inbox.zig").scenarios,
     &@import("scenarios/registry.zig").scenarios,
     &@import("scenarios/explicit.zig").scenarios,
+    &@import("scenarios/shared_pool.zig").scenarios,
 };
 
 const all = blk: {

@@ -207,6 +207,11 @@ fn valueOf(entry: []const u8, name: []const u8) ?[]const u8 {
     return entry[name.len + 1 ..];
 }
 
+/// Lets another thread run.
+pub fn yield() void {
+    _ = linux.sched_yield();
+}
+
 pub fn processId() u64 {
     return @intCast(linux.getpid());
 }

@@ -73,7 +73,7 @@ pub const Arena = extern struct {
         const arena = try backing.create(Arena);
         errdefer backing.destroy(arena);
         arena.flags = flags;
-        arena.is_watched = os.checker.isWatching();
+        arena.is_watched = backing.isWatched();
         try arena.first.fill(length, true, flags);
         arena.countIn(&arena.first);
         arena.step = length;

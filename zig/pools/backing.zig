@@ -62,6 +62,11 @@ const Mapping = struct {
 };
 var mappings: [if (base.atomic.modelled) 1 else 256]Mapping = @splat(.{});
 
+/// Whether a memory checker watches this process. Asked before the first call of the heap may be.
+pub fn isWatched() bool {
+    return heap.watched.isOn() and os.checker.isWatching();
+}
+
 pub fn acquire(request: Request) Error!Memory {
     assert(request.length > 0);
     assert(std.math.isPowerOfTwo(request.alignment));

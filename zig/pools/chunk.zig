@@ -19,7 +19,7 @@ pub const Chunk = extern struct {
 
     /// Memory for a chunk of at least `length` bytes. `is_exact`: of no more than that.
     pub fn fill(chunk: *Chunk, length: usize, is_exact: bool, flags: backing.Flags) !void {
-        const watched = os.checker.isWatching();
+        const watched = backing.isWatched();
         // Redzones take as much again.
         const wanted = if (watched) length *| 2 else length;
         chunk.* = std.mem.zeroes(Chunk);
@@ -32,7 +32,7 @@ pub const Chunk = extern struct {
     }
 
     pub fn release(chunk: *Chunk) void {
-        if (os.checker.isWatching()) {
+        if (backing.isWatched()) {
             os.checker.closeGroup(@intFromPtr(chunk));
             os.checker.allow(chunk.memory.address, chunk.memory.length);
         }

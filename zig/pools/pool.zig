@@ -9,7 +9,6 @@
 const std = @import("std");
 const build_options = @import("build_options");
 const base = @import("base");
-const os = @import("os");
 const backing = @import("backing.zig");
 const counts = @import("counts.zig");
 const checked_pool = @import("checked_pool.zig");
@@ -97,7 +96,7 @@ pub const Pool = extern struct {
     pub fn create(options: *const Options) Error!*Pool {
         const flags = options.flags;
         if (flags.unknown != 0 or flags.fixed) return error.InvalidArgument;
-        const watched = os.checker.isWatching();
+        const watched = backing.isWatched();
         const is_checked = flags.debug or build_options.checks or watched;
         const shape = try options.shape(if (is_checked) t.pool_guard_size else 0);
         const pool = try backing.create(Pool);

@@ -30,7 +30,7 @@ const Error = backing.Error;
 // In the model two show what all do.
 const shard_count = if (atomic.modelled) 2 else t.shared_pool_shards;
 const batch_max = if (atomic.modelled) 2 else t.shared_pool_batch;
-const tries_max = if (atomic.modelled) 2 else t.shared_pool_tries_max;
+const tries_max = if (atomic.modelled) 6 else t.shared_pool_tries_max;
 const objects_max = std.math.maxInt(u32) - 1;
 
 /// Two cache lines: processors fetch them in pairs.
@@ -83,7 +83,7 @@ pub const SharedPool = extern struct {
         const flags = options.flags;
         const is_plain = options.policy == .fail and !flags.debug and !flags.fixed;
         if (flags.unknown != 0 or !is_plain) return error.InvalidArgument;
-        const watched = os.checker.isWatching();
+        const watched = backing.isWatched();
         const shape = try options.shape(if (watched) t.pool_guard_size else 0);
         if (options.capacity > objects_max) return error.InvalidArgument;
         const pool = try backing.create(SharedPool);
@@ -219,7 +219,7 @@ pub const SharedPool = extern struct {
     }
 
     noinline fn allocSlow(pool: *SharedPool, own: *Shard) u64 {
-        for (0..tries_max) |_| {
+        for (0..tries_max) |round| {
             const moving = pool.moving.load(.acquire);
             const fresh = pool.takeFresh(own);
             if (fresh != 0) return fresh;
@@ -231,6 +231,8 @@ pub const SharedPool = extern struct {
             }
             if (pool.isEmpty(moving)) return 0;
             atomic.spinLoopHint();
+            // Who moves a batch may have lost its CPU between two instructions.
+            if (round >= t.shared_pool_spins_max) os.machine.yield();
         }
         return 0;
     }

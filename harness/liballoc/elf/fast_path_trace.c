@@ -21,8 +21,11 @@
 #include <unistd.h>
 
 enum { ROUNDS = 5, WARM = 1000, SIZE = 32 };
-enum phase { NONE, MALLOC, FREE, CALLOC, REALLOC, OPERATOR_DELETE, LAST };
-static const char *const names[] = {"", "malloc", "free", "calloc", "realloc", "operator_delete"};
+enum phase {
+    NONE, MALLOC, FREE, CALLOC, REALLOC, OPERATOR_DELETE, POOL_ALLOC, POOL_FREE, ARENA_ALLOC, LAST
+};
+static const char *const names[] = {"", "malloc", "free", "calloc", "realloc", "operator_delete",
+                                    "alloc_pool_alloc", "alloc_pool_free", "alloc_arena_alloc"};
 
 static volatile long phase;
 static void *(*volatile call_malloc)(size_t);
@@ -30,6 +33,11 @@ static void (*volatile call_free)(void *);
 static void *(*volatile call_calloc)(size_t, size_t);
 static void *(*volatile call_realloc)(void *, size_t);
 static void (*volatile call_delete)(void *, size_t);
+static void *(*volatile call_pool_alloc)(void *);
+static void (*volatile call_pool_free)(void *, void *);
+static void *(*volatile call_arena_alloc)(void *, size_t);
+/* NULL where the library has none. */
+static void *pool, *arena;
 
 static void one_round(int watched) {
     phase = watched ? MALLOC : NONE;
@@ -47,6 +55,24 @@ static void one_round(int watched) {
     phase = watched ? OPERATOR_DELETE : NONE;
     call_delete(block, SIZE);
     phase = NONE;
+    if (pool == NULL || arena == NULL) return;
+    phase = watched ? POOL_ALLOC : NONE;
+    block = call_pool_alloc(pool);
+    phase = watched ? POOL_FREE : NONE;
+    call_pool_free(pool, block);
+    phase = watched ? ARENA_ALLOC : NONE;
+    block = call_arena_alloc(arena, SIZE);
+    phase = NONE;
+}
+
+static void make_pool_and_arena(void) {
+    void *(*create_pool)(size_t, size_t) = dlsym(RTLD_DEFAULT, "hft_pool_create");
+    void *(*create_arena)(size_t) = dlsym(RTLD_DEFAULT, "hft_arena_create");
+    call_pool_alloc = dlsym(RTLD_DEFAULT, "alloc_pool_alloc");
+    call_pool_free = dlsym(RTLD_DEFAULT, "alloc_pool_free");
+    call_arena_alloc = dlsym(RTLD_DEFAULT, "alloc_arena_alloc");
+    if (create_pool != NULL) pool = create_pool(SIZE, WARM);
+    if (create_arena != NULL) arena = create_arena(2 * WARM * SIZE);
 }
 
 static void watched_program(void) {
@@ -69,6 +95,7 @@ int main(void) {
     call_realloc = dlsym(RTLD_DEFAULT, "realloc");
     call_delete = dlsym(RTLD_DEFAULT, "_ZdlPvm");
     if (!dladdr((void *)(uintptr_t)call_malloc, &library)) return fail("dladdr");
+    make_pool_and_arena();
     if (!call_delete) call_delete = (void (*)(void *, size_t))(uintptr_t)call_free;
     uintptr_t start = (uintptr_t)library.dli_fbase;
     size_t size = strtoul(getenv("TRACE_LIBRARY_SIZE"), NULL, 10);
