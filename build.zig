@@ -97,6 +97,7 @@ pub fn build(b: *std.Build) void {
     addTests(b, debug, filters orelse &.{});
     addLadder(b, debug, filters orelse &.{});
     addModel(b, debug);
+    addTyped(b, release);
     addSanitized(b, debug);
 }
 
@@ -318,6 +319,17 @@ fn addLadder(b: *std.Build, debug: Variant, filters: []const []const u8) void {
     const step = b.step("test-ladder", "Run the unit tests of the ladder");
     step.dependOn(&b.addRunArtifact(unit).step);
     b.top_level_steps.get("test").?.step.dependOn(step);
+}
+
+/// The hit paths that Zig programs get in line, for counting: see the file.
+fn addTyped(b: *std.Build, variant: Variant) void {
+    const root = createModule(b, variant, b.path("zig/hotpath/typed.zig"));
+    for (layerModules(b, variant, optionsModule(b, variant)), layers) |module, layer| {
+        if (std.mem.eql(u8, layer.name, "pools")) root.addImport(layer.name, module);
+    }
+    const object = b.addObject(.{ .name = "typed", .root_module = root, .use_llvm = true });
+    const step = b.step("typed", "Build the typed pools' hit paths into lib/typed.o");
+    step.dependOn(&b.addInstallFile(object.getEmittedBin(), "lib/typed.o").step);
 }
 
 /// The executable that explores all interleavings: see zig/model/contract.zig for its two halves.

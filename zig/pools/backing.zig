@@ -224,7 +224,8 @@ fn prefault(address: usize, length: usize) void {
     while (at < end) : (at += page) touch(at);
 }
 
-fn touch(address: usize) void {
+/// Writes to a byte, which stays as it is.
+pub fn touch(address: usize) void {
     const byte: *volatile u8 = @ptrFromInt(address);
     byte.* = byte.*;
 }

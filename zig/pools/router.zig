@@ -34,8 +34,8 @@ pub noinline fn allocSlow(size: usize) usize {
     return heap.allocate(if (size <= t.router_size_max) sizeOf(size) else size);
 }
 
-/// Gives the calling thread a heap, and each of its magazines for the router's classes blocks, so
-/// that no allocation up to that depth is slow.
+/// Gives the calling thread a heap, and each of its magazines for the router's classes blocks that
+/// are in memory, so that no allocation up to that depth is slow.
 pub fn fill() void {
     heap.slow.settle();
     if (heap.current().isSentinel() or os.checker.isWatching()) return;
@@ -52,6 +52,9 @@ fn fillClass(size: usize) void {
         while (taken < blocks.len) : (taken += 1) {
             blocks[taken] = heap.allocate(size);
             if (blocks[taken] == 0) break;
+            // Nor is their owner's first write to meet a page that is not there.
+            backing.touch(blocks[taken]);
+            backing.touch(blocks[taken] + size - 1);
         }
         while (taken > 0) {
             taken -= 1;

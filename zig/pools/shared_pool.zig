@@ -199,8 +199,8 @@ pub const SharedPool = extern struct {
             if (top == 0) return 0;
             // monotonic: ordered by the head, if it is still the same below.
             const next = pool.linkOf(top).load(.monotonic);
-            const without = pool.popped(head, next);
-            head = shard.head.cmpxchgWeak(head, without, .acquire, .acquire) orelse {
+            const new = pool.popped(head, next);
+            head = shard.head.cmpxchgWeak(head, new, .acquire, .acquire) orelse {
                 pool.notePop(shard, head);
                 return top;
             };

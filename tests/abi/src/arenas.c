@@ -202,7 +202,13 @@ OURS(checkpoint_of_a_chunk_that_is_gone) {
     alloc_arena_checkpoint_t second = alloc_arena_checkpoint(arena);
     CHECK(alloc_arena_rewind(arena, end) == 0, "back");
     CHECK(alloc_arena_trim(arena) > 0, "trim");
-    for (int i = 0; i < 100; i++) CHECK(alloc_arena_alloc(arena, 5000) != NULL, "grow");
+    /* More rewinds, each less far back, than an arena remembers. */
+    for (int i = 0; i < 100; i++) {
+        CHECK(alloc_arena_alloc(arena, 5000) != NULL, "grow");
+        alloc_arena_checkpoint_t here = alloc_arena_checkpoint(arena);
+        CHECK(alloc_arena_alloc(arena, 5000) != NULL, "grow");
+        CHECK(alloc_arena_rewind(arena, here) == 0, "back to here");
+    }
     errno = 0;
     CHECK(alloc_arena_rewind(arena, second) == -1 && errno == EINVAL, "a chunk that is gone");
     CHECK(alloc_arena_rewind(arena, end) == 0, "the first chunk is still there");

@@ -212,7 +212,10 @@ OURS(prepared_threads_need_no_page) {
     hft_free(hft_alloc(2048));
     long before = faults();
     for (int class = 0; class < 8; class++)
-        for (int i = 0; i < 30; i++) blocks[class][i] = hft_alloc((size_t)16 << class);
+        for (int i = 0; i < 30; i++) {
+            blocks[class][i] = hft_alloc((size_t)16 << class);
+            *(char *)blocks[class][i] = 1;
+        }
     CHECK(faults() - before < 4, "%ld faults", faults() - before);
     for (int class = 0; class < 8; class++)
         for (int i = 0; i < 30; i++) hft_free(blocks[class][i]);

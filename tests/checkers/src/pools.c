@@ -71,7 +71,27 @@ static void clean_arena(unsigned flags) {
     CHECK(alloc_arena_destroy(arena) == 1, "objects");
 }
 
+/* A checkpoint in a chunk that is gone is refused without a look at it, also when the arena has
+ * forgotten the rewind that undid it. */
+static void stale_checkpoint(void) {
+    alloc_arena_t *arena = alloc_arena_create(64, 0);
+    alloc_arena_checkpoint_t start = alloc_arena_checkpoint(arena);
+    alloc_arena_alloc(arena, 64);
+    alloc_arena_alloc(arena, 500);
+    alloc_arena_checkpoint_t second = alloc_arena_checkpoint(arena);
+    CHECK(alloc_arena_rewind(arena, start) == 0 && alloc_arena_trim(arena) > 0, "trim");
+    for (int i = 0; i < 100; i++) {
+        alloc_arena_alloc(arena, 5000);
+        alloc_arena_checkpoint_t here = alloc_arena_checkpoint(arena);
+        alloc_arena_alloc(arena, 5000);
+        CHECK(alloc_arena_rewind(arena, here) == 0, "back to here");
+    }
+    CHECK(alloc_arena_rewind(arena, second) == -1, "a chunk that is gone");
+    alloc_arena_destroy(arena);
+}
+
 OURS(clean) {
+    stale_checkpoint();
     const unsigned flags[] = {0, ALLOC_PREFAULT, ALLOC_HUGE_PAGES, ALLOC_DEBUG};
     for (int i = 0; i < 4; i++) {
         for (int policy = ALLOC_POOL_FAIL; policy <= ALLOC_POOL_FALL_BACK; policy++) {

@@ -1,5 +1,5 @@
 /* Misuse of debug pools, a case each. Before the misuse happens a case writes the line that the
- * library must report; the pool is a debug one under liballoc.so, and any under liballoc-debug.so. */
+ * library must report. */
 #include <inttypes.h>
 
 #include "alloc.h"
