@@ -7,7 +7,7 @@ const foreign = @import("foreign.zig");
 const malloc_file = @import("malloc.zig");
 const t = base.tunables;
 const explicit = heap.explicit;
-const Explicit = explicit.Explicit;
+const Handle = explicit.Handle;
 const outOfMemory = malloc_file.outOfMemory;
 
 fn invalid() ?*anyopaque {
@@ -16,27 +16,34 @@ fn invalid() ?*anyopaque {
     return null;
 }
 
+/// An alloc_heap_t * is a number that nobody follows: which heap, and which of those that stood in
+/// its place. Null for NULL.
+fn handleOf(target: ?*anyopaque) ?Handle {
+    return @bitCast(@intFromPtr(target orelse return null));
+}
+
 /// NULL with errno ENOMEM.
 pub fn create(bytes_max: usize) callconv(.c) ?*anyopaque {
-    return explicit.create(bytes_max) orelse outOfMemory();
+    const handle = explicit.create(bytes_max) orelse return outOfMemory();
+    return @ptrFromInt(@as(u64, @bitCast(handle)));
 }
 
 /// How many blocks were live.
-pub fn destroy(target: ?*Explicit) callconv(.c) usize {
-    return explicit.destroy(target orelse return 0);
+pub fn destroy(target: ?*anyopaque) callconv(.c) usize {
+    return explicit.destroy(handleOf(target) orelse return 0);
 }
 
-pub fn malloc(target: ?*Explicit, size: usize) callconv(.c) ?*anyopaque {
-    return allocate(target orelse return invalid(), size, 16);
+pub fn malloc(target: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
+    return allocate(handleOf(target) orelse return invalid(), size, 16);
 }
 
-fn allocate(target: *Explicit, size: usize, alignment: usize) ?*anyopaque {
+fn allocate(target: Handle, size: usize, alignment: usize) ?*anyopaque {
     const address = explicit.allocate(target, size, alignment).address();
     return if (address == 0) outOfMemory() else @ptrFromInt(address);
 }
 
-pub fn calloc(target: ?*Explicit, count: usize, size: usize) callconv(.c) ?*anyopaque {
-    const from = target orelse return invalid();
+pub fn calloc(target: ?*anyopaque, count: usize, size: usize) callconv(.c) ?*anyopaque {
+    const from = handleOf(target) orelse return invalid();
     const total, const overflow = @mulWithOverflow(count, size);
     if (overflow != 0) return outOfMemory();
     const block = explicit.allocate(from, total, 16);
@@ -47,15 +54,15 @@ pub fn calloc(target: ?*Explicit, count: usize, size: usize) callconv(.c) ?*anyo
 }
 
 /// EINVAL unless `alignment` is a power of two.
-pub fn alignedAlloc(target: ?*Explicit, alignment: usize, size: usize) callconv(.c) ?*anyopaque {
-    const from = target orelse return invalid();
+pub fn alignedAlloc(target: ?*anyopaque, alignment: usize, size: usize) callconv(.c) ?*anyopaque {
+    const from = handleOf(target) orelse return invalid();
     if (alignment == 0 or !std.math.isPowerOfTwo(alignment)) return invalid();
     return allocate(from, size, @max(alignment, 16));
 }
 
 /// As realloc. What moves, moves into this heap.
-pub fn realloc(target: ?*Explicit, pointer: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
-    const from = target orelse return invalid();
+pub fn realloc(target: ?*anyopaque, pointer: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
+    const from = handleOf(target) orelse return invalid();
     const old = pointer orelse return allocate(from, size, 16);
     if (size == 0) {
         release(@intFromPtr(old));
@@ -73,9 +80,11 @@ pub fn realloc(target: ?*Explicit, pointer: ?*anyopaque, size: usize) callconv(.
     return block;
 }
 
-/// A block of any heap.
-pub fn free(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) void {
-    _ = target;
+/// A block of any heap. Nothing happens when `target` was destroyed.
+pub fn free(target: ?*anyopaque, pointer: ?*anyopaque) callconv(.c) void {
+    if (handleOf(target)) |handle| {
+        if (explicit.freeOf(handle, @intFromPtr(pointer), "alloc_heap_free")) return;
+    }
     release(@intFromPtr(pointer));
 }
 
@@ -97,8 +106,8 @@ fn usableSize(address: usize) usize {
     return malloc_file.usableSizeUnknown(address);
 }
 
-pub fn owns(target: ?*Explicit, pointer: ?*anyopaque) callconv(.c) c_int {
-    const from = target orelse return 0;
+pub fn owns(target: ?*anyopaque, pointer: ?*anyopaque) callconv(.c) c_int {
+    const from = handleOf(target) orelse return 0;
     return @intFromBool(explicit.owns(from, @intFromPtr(pointer)));
 }
 
@@ -113,11 +122,11 @@ const HeapStats = extern struct {
 };
 
 /// 0; -1 with errno EINVAL.
-pub fn stats(target: ?*Explicit, out: ?*anyopaque, size: usize) callconv(.c) c_int {
-    const from = target orelse return refuse();
+pub fn stats(target: ?*anyopaque, out: ?*anyopaque, size: usize) callconv(.c) c_int {
+    const from = handleOf(target) orelse return refuse();
     const room: [*]u8 = @ptrCast(out orelse return refuse());
     if (size == 0) return refuse();
-    const now = explicit.statistics(from);
+    const now = explicit.statistics(from) orelse return refuse();
     fill(room[0..size], &HeapStats{
         .live_blocks = now.live_blocks,
         .bytes_in_use = now.bytes_in_use,

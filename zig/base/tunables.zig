@@ -200,6 +200,9 @@ pub const heaps_max = 1 << 16;
 /// Explicit heaps that were destroyed and wait (5 KiB each) before the first of them is used again:
 /// see explicit.zig.
 pub const explicit_waiting_min = 8;
+/// Explicit heaps at one time: they have their ids from among those of all heaps, of which threads
+/// must find some left.
+pub const explicit_max = heaps_max / 2;
 /// Bytes for allocations of signal handlers that interrupted a slow path.
 pub const emergency_size = 1 * mib;
 /// Under a memory checker: freed blocks that are kept from reuse, and the largest of them, bytes.

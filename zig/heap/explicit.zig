@@ -9,11 +9,16 @@
 //! Who may touch what: `lock` guards is_live, the counts, the heap's bins; the heap's own lock
 //! (taken second) guards bytes_held, full, runs and what it guards in every heap.
 //!
-//! Destruction. The map entries of an explicit heap carry, below the class, five bits that change
-//! each time it is destroyed. A free reads an entry once, before it waits for the lock; under the
-//! lock it acts only if the heap still has the bits of that entry. So a free that raced with a
-//! destroy finds out, whatever lies at the address by then. An id comes up again after as many
-//! others as wait for it (`explicit_waiting_min`), its bits after 32 times that.
+//! Destruction. A heap counts its generations, and a handle names one: what comes with the handle
+//! of a heap that was destroyed finds out under the lock, for ever (48 bits).
+//!
+//! A free without a handle knows an address alone: one that begins when the memory has a new owner
+//! is that owner's. From its first look at the map on it is safe as well. Entries carry, below the
+//! class, the last five bits of the generation. The free reads the entry, the whole generation, and
+//! the entry again; under the lock it acts only if the generation is the one it read and has the
+//! bits of the entry. To be deceived it must be held up between the first two of these loads while
+//! 32 times `explicit_waiting_min` heaps are created and destroyed and the same memory is cut for
+//! the same class again.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -42,10 +47,16 @@ const Heap = heaps.Heap;
 const generation_mask: u32 = @sizeOf(heaps.Bin) - 1;
 const class_mask: u32 = heaps.bin_offset_mask & ~generation_mask;
 
+/// What a program has of a heap: never 0, never of use after the heap was destroyed.
+pub const Handle = packed struct(u64) { id: u16, generation: u48 };
+
 pub const Explicit = extern struct {
     lock: os.Lock,
     is_live: bool,
     heap: *Heap,
+    /// Heaps that stood here before. Stored with release under the lock; loaded with acquire by a
+    /// free that has no lock yet, before it reads its block's entry again.
+    generation: base.atomic.Value(u64),
     /// Destroyed ones, the longest first. Under `waiting_lock`.
     next: ?*Explicit,
     /// Bytes; 0: no limit. Constant while it lives.
@@ -59,6 +70,12 @@ pub const Explicit = extern struct {
     runs: SliceId,
     /// Under a memory checker: its blocks, see watched.zig.
     watched_first: usize,
+
+    /// Whether this is the heap of the handle, and of use. Under the lock.
+    pub fn isCurrent(explicit: *const Explicit, handle: Handle) bool {
+        const generation: u48 = @truncate(explicit.generation.load(.monotonic)); // Under the lock.
+        return explicit.is_live and generation == handle.generation and isWhole(explicit);
+    }
 
     /// Whether so many bytes more are within the limit. Under the heap's lock.
     pub fn hasRoom(explicit: *const Explicit, bytes: usize) bool {
@@ -83,6 +100,9 @@ var waiting_lock: os.Lock = .{};
 var waiting_first: ?*Explicit = null;
 var waiting_last: ?*Explicit = null;
 var waiting_count: u32 = 0;
+/// Heaps ever made, and one whose making failed half-way. Under `waiting_lock`.
+var made_count: u32 = 0;
+var half_made: ?*Explicit = null;
 
 /// Statistics of the process. monotonic.
 pub var live_count: base.atomic.Value(u64) = .init(0);
@@ -110,12 +130,12 @@ fn unlink(list: *SliceId, id: SliceId) void {
     if (next != 0) slice(next).prev = prev;
 }
 
-/// Null when the system refuses memory, or ids are used up.
-pub noinline fn create(bytes_max: usize) ?*Explicit {
+/// Null when the system refuses memory, or there are `explicit_max` already.
+pub noinline fn create(bytes_max: usize) ?Handle {
     const call = slow.Call.begin() orelse return null;
     defer call.end();
     const me = call.heap.id;
-    const explicit = takeWaiting(me) orelse make(me) orelse return null;
+    const explicit = takeOrMake(me) orelse return null;
     explicit.lock.acquire(me);
     defer explicit.lock.release();
     explicit.bytes_max = bytes_max;
@@ -124,21 +144,35 @@ pub noinline fn create(bytes_max: usize) ?*Explicit {
     explicit.bytes_in_use = 0;
     explicit.is_live = true;
     count(&live_count, 1);
-    return explicit;
+    return .{
+        .id = @intCast(explicit.heap.id),
+        .generation = @truncate(explicit.generation.load(.monotonic)), // Under the lock.
+    };
+}
+
+/// The one that was destroyed first, when enough others wait behind it, or none can be made.
+fn takeOrMake(me: u32) ?*Explicit {
+    waiting_lock.acquire(me);
+    defer waiting_lock.release();
+    if (waiting_count >= waiting_min) return takeWaiting();
+    return make(me) orelse if (waiting_count > 0) takeWaiting() else null;
 }
 
 fn make(me: u32) ?*Explicit {
-    const memory = region.arena.allocForever(@sizeOf(Explicit), me) orelse return null;
-    const explicit: *Explicit = @ptrCast(memory);
+    // Threads need ids too.
+    if (made_count == t.explicit_max) return null;
+    const explicit = half_made orelse blk: {
+        const memory = region.arena.allocForever(@sizeOf(Explicit), me) orelse return null;
+        break :blk @as(*Explicit, @ptrCast(memory));
+    };
+    half_made = explicit;
     explicit.heap = registry.createFor(explicit, me) orelse return null;
+    half_made = null;
+    made_count += 1;
     return explicit;
 }
 
-/// The one that was destroyed first, when enough others wait behind it.
-fn takeWaiting(me: u32) ?*Explicit {
-    waiting_lock.acquire(me);
-    defer waiting_lock.release();
-    if (waiting_count < waiting_min) return null;
+fn takeWaiting() *Explicit {
     const explicit = waiting_first.?;
     waiting_first = explicit.next;
     if (waiting_first == null) waiting_last = null;
@@ -155,25 +189,52 @@ fn addWaiting(explicit: *Explicit, me: u32) void {
     waiting_count += 1;
 }
 
+/// What stands behind a handle, of whatever generation; null: nothing ever did.
+pub fn find(handle: Handle) ?*Explicit {
+    const heap = registry.get(handle.id) orelse return null;
+    return heap.cold.explicit;
+}
+
+/// The same with its lock held, in a slow call of the heap named `me`; null: it was destroyed, or
+/// torn by a fork.
+fn enter(handle: Handle, me: u32) ?*Explicit {
+    const explicit = find(handle) orelse return null;
+    explicit.lock.acquire(me);
+    if (explicit.isCurrent(handle)) return explicit;
+    explicit.lock.release();
+    return null;
+}
+
 /// Frees every block; how many were live.
-pub noinline fn destroy(explicit: *Explicit) u64 {
+pub noinline fn destroy(handle: Handle) u64 {
+    const explicit = find(handle) orelse refuseDestroy(handle);
     if (watched.isOn() and !watched.isAside()) watched.freeAll(explicit);
     const call = slow.Call.begin() orelse return 0;
     defer call.end();
     const me = call.heap.id;
     explicit.lock.acquire(me);
+    const generation = explicit.generation.load(.monotonic); // Under the lock.
+    if (!explicit.is_live or @as(u48, @truncate(generation)) != handle.generation) {
+        refuseDestroy(handle);
+    }
     const dropped = explicit.allocations - explicit.frees;
-    const was_live = explicit.is_live;
+    const was_whole = isWhole(explicit);
     explicit.is_live = false;
-    if (isWhole(explicit)) clear(explicit);
+    // Before the first slice can be another's.
+    explicit.generation.store(generation + 1, .release);
+    if (was_whole) clear(explicit);
     explicit.lock.release();
-    if (!was_live) os.report.misuse("alloc_heap_destroy", @intFromPtr(explicit), "no live heap");
     _ = live_count.fetchSub(1, .monotonic); // A statistic.
     count(&destroyed_count, 1);
     count(&dropped_blocks, dropped);
-    addWaiting(explicit, me);
+    if (was_whole) addWaiting(explicit, me);
     region.run_allocator.purgeExcess(me);
     return dropped;
+}
+
+fn refuseDestroy(handle: Handle) noreturn {
+    @branchHint(.cold);
+    os.report.misuse("alloc_heap_destroy", @as(u64, @bitCast(handle)), "no live heap");
 }
 
 /// Not torn by a fork.
@@ -188,7 +249,7 @@ fn clear(explicit: *Explicit) void {
     magazine.discardAll(heap);
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
-    // Before the first slice can be another's: see the top.
+    // As the generation, which has grown by one.
     heap.tag = heap.tag & ~@as(u64, generation_mask) | ((heap.tag + 1) & generation_mask);
     discardList(&explicit.full, heap);
     for (1..size_class.small_count + 1) |class| {
@@ -230,16 +291,15 @@ fn releaseRun(id: SliceId, holder: u32) void {
 
 /// A block of at least `size` bytes on a multiple of `alignment`, a power of two; none when the
 /// heap's limit or the system refuses. Small ones are not zero.
-pub noinline fn allocate(explicit: *Explicit, size: usize, alignment: usize) Block {
+pub noinline fn allocate(handle: Handle, size: usize, alignment: usize) Block {
     if (size > std.math.maxInt(isize) or alignment > std.math.maxInt(isize)) return .none;
     if (watched.isOn() and !watched.isAside()) {
-        return .init(watched.allocateIn(explicit, size, alignment), false);
+        return .init(watched.allocateIn(handle, size, alignment), false);
     }
     const call = slow.Call.begin() orelse return .none;
     defer call.end();
-    explicit.lock.acquire(call.heap.id);
+    const explicit = enter(handle, call.heap.id) orelse return .none;
     defer explicit.lock.release();
-    if (!explicit.is_live or !isWhole(explicit)) return .none;
     const block = allocateOnce(explicit, size, alignment);
     if (block != Block.none or explicit.bytes_max == 0) return block;
     // What is free in magazines and empty slabs counts against the limit.
@@ -300,17 +360,57 @@ pub inline fn ownerOf(entry: u32) ?*Heap {
 /// named `me`.
 pub noinline fn free(heap: *Heap, pointer: usize, entry: u32, function: []const u8, me: u32) void {
     const explicit = heap.cold.explicit.?;
+    const id = space.find(pointer).?;
+    const generation = explicit.generation.load(.acquire); // See the top.
+    const unchanged = space.entry(id).load(.monotonic) == entry; // After the generation: acquire.
     explicit.lock.acquire(me);
     defer explicit.lock.release();
-    if (entry & generation_mask != heap.tag & generation_mask or !isWhole(explicit)) {
+    const now = explicit.generation.load(.monotonic); // Under the lock.
+    if (now != generation or entry & generation_mask != heap.tag & generation_mask or
+        !isWhole(explicit))
+    {
         // Destroyed since: whatever lies there now is not what was to be freed.
         return count(&stale_frees, 1);
     }
-    const id = space.find(pointer).?;
     // Stable under the lock if the block is live: its slab or run then stays.
-    if (space.entry(id).load(.monotonic) != entry) {
+    if (!unchanged or space.entry(id).load(.monotonic) != entry) {
         os.report.misuse(function, pointer, "double free");
     }
+    freeIn(explicit, pointer, id, entry, function);
+}
+
+/// Frees a block of this heap; false: it is not of this heap. Does nothing when the heap was
+/// destroyed.
+pub noinline fn freeOf(handle: Handle, pointer: usize, function: []const u8) bool {
+    if (pointer == 0 or watched.isOn()) return false;
+    const id = space.find(pointer) orelse return false;
+    const call = slow.Call.begin() orelse return false;
+    defer call.end();
+    const explicit = enter(handle, call.heap.id) orelse {
+        count(&stale_frees, 1);
+        return true;
+    };
+    defer explicit.lock.release();
+    const entry = space.entry(id).load(.monotonic); // Stable under the lock if it is this heap's.
+    if (pointer % 16 != 0 or !isOf(explicit, entry)) return false;
+    freeIn(explicit, pointer, id, entry, function);
+    return true;
+}
+
+fn isOf(explicit: *const Explicit, entry: u32) bool {
+    const tag: u32 = @truncate(explicit.heap.tag);
+    return (entry ^ tag) & ~class_mask == 0;
+}
+
+/// Under the lock.
+fn freeIn(
+    explicit: *Explicit,
+    pointer: usize,
+    id: SliceId,
+    entry: u32,
+    function: []const u8,
+) void {
+    const heap = explicit.heap;
     const class = heaps.classOfEntry(entry);
     if (class == 0) {
         freeRun(explicit, id, pointer, function);
@@ -338,12 +438,12 @@ fn freeRun(explicit: *Explicit, id: SliceId, pointer: usize, function: []const u
 
 /// Grows or shrinks a block above the small ones where it is, to a size above the small ones.
 /// False: it is not such a block of this heap, or its neighbour or the limit is in the way.
-pub noinline fn resizeInPlace(explicit: *Explicit, pointer: usize, size: usize) bool {
+pub noinline fn resizeInPlace(handle: Handle, pointer: usize, size: usize) bool {
     if (size <= t.small_size_max or watched.isOn()) return false;
     const slices_new = medium.slicesOf(size) orelse return false;
     const call = slow.Call.begin() orelse return false;
     defer call.end();
-    explicit.lock.acquire(call.heap.id);
+    const explicit = enter(handle, call.heap.id) orelse return false;
     defer explicit.lock.release();
     const heap = explicit.heap;
     const id = space.find(pointer) orelse return false;
@@ -364,17 +464,17 @@ pub noinline fn resizeInPlace(explicit: *Explicit, pointer: usize, size: usize) 
 }
 
 /// Whether an address lies in memory of this heap: any value may be asked for.
-pub fn owns(explicit: *Explicit, pointer: usize) bool {
+pub fn owns(handle: Handle, pointer: usize) bool {
+    const explicit = find(handle) orelse return false;
     if (watched.isOn() and !watched.isAside()) return watched.heapOf(pointer) == explicit;
+    if (@as(u48, @truncate(explicit.generation.load(.acquire))) != handle.generation) return false;
     const start = space.find(pointer) orelse return false;
-    const tag: u32 = @truncate(explicit.heap.tag);
     var id = start;
     // Of a large block only the first slice has an entry. Another's entry ends the walk.
     while (space.indexOf(id) > 0) : (id -= 1) {
         const entry = space.entry(id).load(.monotonic); // Stable while the block lives.
         if (entry == 0) continue;
-        const own = (entry ^ tag) & ~class_mask == 0;
-        return own and id + lookup.lengthOfRun(id) > start;
+        return isOf(explicit, entry) and id + lookup.lengthOfRun(id) > start;
     }
     return false;
 }
@@ -388,10 +488,11 @@ pub const Statistics = struct {
     frees: u64,
 };
 
-pub noinline fn statistics(explicit: *Explicit) Statistics {
-    const call = slow.Call.begin() orelse return std.mem.zeroes(Statistics);
+/// Null: the heap was destroyed, or lost by a fork.
+pub noinline fn statistics(handle: Handle) ?Statistics {
+    const call = slow.Call.begin() orelse return null;
     defer call.end();
-    explicit.lock.acquire(call.heap.id);
+    const explicit = enter(handle, call.heap.id) orelse return null;
     defer explicit.lock.release();
     explicit.heap.lock.acquire(explicit.heap.id); // A trim by another thread changes what is held.
     defer explicit.heap.lock.release();
@@ -408,7 +509,8 @@ pub noinline fn statistics(explicit: *Explicit) Statistics {
 /// In a child after fork, which has one thread.
 pub fn repairAfterFork(survivor: u32) void {
     if (!isLost(&waiting_lock, survivor)) return;
-    // The list may be torn: what waits in it is not used again.
+    // The list may be torn: what waits in it, or was being made, is not used again.
+    half_made = null;
     waiting_first = null;
     waiting_last = null;
     waiting_count = 0;
@@ -432,10 +534,10 @@ fn isLost(lock: *const os.Lock, survivor: u32) bool {
 }
 
 /// Every slab in one place, and the sum of what is held. For tests, in a slow call.
-pub fn check(explicit: *Explicit) void {
+pub fn check(handle: Handle) void {
     const call = slow.Call.begin() orelse return;
     defer call.end();
-    explicit.lock.acquire(call.heap.id);
+    const explicit = enter(handle, call.heap.id).?;
     defer explicit.lock.release();
     const heap = explicit.heap;
     magazine.check(heap);
@@ -467,6 +569,8 @@ fn bytesOf(id: SliceId) usize {
 }
 
 comptime {
+    assert(@sizeOf(Handle) == @sizeOf(usize));
+    assert(t.heaps_max <= 1 << 16);
     assert(generation_mask == 31);
     for (0..size_class.count) |class| assert(class * @sizeOf(heaps.Bin) & generation_mask == 0);
 }

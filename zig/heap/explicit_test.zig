@@ -9,14 +9,14 @@ const heaps = @import("heap.zig");
 const lookup = @import("lookup.zig");
 const slow = @import("slow.zig");
 const testing = std.testing;
-const Explicit = explicit_file.Explicit;
+const Handle = explicit_file.Handle;
 const space = region.space;
 
-fn make(bytes_max: usize) !*Explicit {
+fn make(bytes_max: usize) !Handle {
     return explicit_file.create(bytes_max) orelse error.OutOfMemory;
 }
 
-fn take(explicit: *Explicit, size: usize) !usize {
+fn take(explicit: Handle, size: usize) !usize {
     const block = explicit_file.allocate(explicit, size, 16).address();
     return if (block == 0) error.OutOfMemory else block;
 }
@@ -77,7 +77,7 @@ test "explicit heap: blocks of all sizes, counted, freed, destroyed" {
         live += 1;
         usable += lookup.usableSize(block).?;
     }
-    const statistics = explicit_file.statistics(explicit);
+    const statistics = explicit_file.statistics(explicit).?;
     try testing.expectEqual(live, statistics.live_blocks);
     try testing.expectEqual(usable, statistics.bytes_in_use);
     try testing.expectEqual(live, statistics.allocations - statistics.frees);
@@ -97,7 +97,7 @@ test "explicit heap: a limit holds, and what is freed can be had again" {
     } else |_| {}
     try testing.expect(count * 1024 <= 256 * t.kib);
     try testing.expect(count * 1024 > 192 * t.kib);
-    try testing.expect(explicit_file.statistics(explicit).bytes_held <= 256 * t.kib);
+    try testing.expect(explicit_file.statistics(explicit).?.bytes_held <= 256 * t.kib);
     try testing.expectEqual(@as(usize, 0), explicit_file.allocate(explicit, t.mib, 16).address());
     try release(last);
     _ = try take(explicit, 1000);
@@ -160,25 +160,25 @@ test "explicit heap: a free whose heap was destroyed since does nothing" {
 
 test "explicit heap: one that is created again after others knows old frees by their bits" {
     var first = try make(0);
-    const heap = first.heap;
+    const id = first.id;
     const block = try take(first, 1000);
     const entry = entryOf(block);
     _ = explicit_file.destroy(first);
     for (0..2 * t.explicit_waiting_min + 2) |_| {
         first = try make(0);
-        if (first.heap == heap) break;
+        if (first.id == id) break;
         _ = explicit_file.destroy(first);
     } else return error.NeverUsedAgain;
     const again = try take(first, 1000);
     slow.freeForeignOwner(block, entry, "free");
-    try testing.expectEqual(@as(u64, 1), explicit_file.statistics(first).live_blocks);
+    try testing.expectEqual(@as(u64, 1), explicit_file.statistics(first).?.live_blocks);
     try testing.expect(try take(first, 1000) != again);
     try testing.expectEqual(@as(u64, 2), explicit_file.destroy(first));
 }
 
 test "explicit heap: threads free and allocate in one heap" {
     const Shared = struct {
-        explicit: *Explicit,
+        explicit: Handle,
         slots: [64]std.atomic.Value(usize) = @splat(.init(0)),
 
         fn work(shared: *@This(), seed: u64) void {

@@ -13,7 +13,8 @@ const t = base.tunables;
 const space = region.space;
 const checker = os.checker;
 const emergency = @import("emergency.zig");
-const Explicit = @import("explicit.zig").Explicit;
+const explicit_file = @import("explicit.zig");
+const Explicit = explicit_file.Explicit;
 const lookup = @import("lookup.zig");
 const slow = @import("slow.zig");
 const thread = @import("thread.zig");
@@ -89,10 +90,11 @@ pub noinline fn allocate(size: usize, alignment: usize) usize {
 }
 
 /// The same in an explicit heap, whose limit here counts what was asked for.
-pub noinline fn allocateIn(explicit: *Explicit, size: usize, alignment: usize) usize {
+pub noinline fn allocateIn(handle: explicit_file.Handle, size: usize, alignment: usize) usize {
+    const explicit = explicit_file.find(handle) orelse return 0;
     explicit.lock.acquire(thread.holder());
     defer explicit.lock.release();
-    if (!explicit.is_live or !explicit.hasRoom(size)) return 0;
+    if (!explicit.isCurrent(handle) or !explicit.hasRoom(size)) return 0;
     const address = allocate(size, alignment);
     if (address == 0) return 0;
     checker.lookAway();

@@ -73,15 +73,21 @@ int alloc_config(const char *options);
  * then fail with ENOMEM. */
 typedef struct alloc_heap alloc_heap_t;
 
-/* A heap that holds at most `bytes_max` bytes of memory (slabs and runs, whole slices of 16 KiB,
- * free blocks in them included); 0: no limit of its own. NULL with errno ENOMEM. */
+/* A heap that holds at most `bytes_max` bytes of memory (slabs of 16 to 160 KiB for each size class
+ * in use, runs of whole 16 KiB, free blocks in them included); 0: no limit of its own. What it
+ * returns is a number rather than an address, and is not given out again. NULL with errno ENOMEM,
+ * also when there are 32,768 heaps. */
 alloc_heap_t *alloc_heap_create(size_t bytes_max);
 
 /* Frees the heap and every block in it, in time that grows with the memory it holds and not with
- * the number of blocks. Returns how many blocks were live (also in alloc_stats_json, added up). A
- * free of one of its blocks by another thread that begins before the memory has a new owner is
- * done, ignored, or reported as a double free: it never touches what the new owner has. No other
- * call may run or come later. NULL: 0. */
+ * the number of blocks. Returns how many blocks were live (also in alloc_stats_json, added up).
+ * NULL: 0; a heap that was destroyed already is reported, and the process aborted.
+ *
+ * Frees by other threads may be under way or come later. alloc_heap_free with the heap's handle is
+ * then done or ignored, and never touches memory that has a new owner, whenever it comes. A plain
+ * free has the address alone: until it has looked up whose block that is (its first instructions)
+ * it may as well be a free by the new owner; from there on it is done, ignored, or reported as a
+ * double free, which aborts. No other call may run or come later. */
 size_t alloc_heap_destroy(alloc_heap_t *heap);
 
 /* As alloc_malloc, alloc_calloc, alloc_aligned_alloc and alloc_realloc, in this heap. NULL with
@@ -92,7 +98,8 @@ void *alloc_heap_calloc(alloc_heap_t *heap, size_t count, size_t size);
 void *alloc_heap_aligned_alloc(alloc_heap_t *heap, size_t alignment, size_t size);
 void *alloc_heap_realloc(alloc_heap_t *heap, void *pointer, size_t size);
 
-/* Frees a block of any heap: as alloc_free. */
+/* Frees a block of this heap, or as alloc_free one of another. Does nothing when the heap was
+ * destroyed: see there. */
 void alloc_heap_free(alloc_heap_t *heap, void *pointer);
 
 /* 1: `pointer` lies in memory of this heap, 0: it does not. Any value may be asked for. */

@@ -8,7 +8,7 @@ const explicit = heap.explicit;
 const Alignment = std.mem.Alignment;
 
 pub const Heap = struct {
-    handle: *explicit.Explicit,
+    handle: explicit.Handle,
 
     pub const Statistics = explicit.Statistics;
 
@@ -28,14 +28,24 @@ pub const Heap = struct {
         return explicit.owns(heap_own.handle, address);
     }
 
+    /// Zeros when a fork lost the heap to this child.
     pub fn statistics(heap_own: Heap) Statistics {
-        return explicit.statistics(heap_own.handle);
+        return explicit.statistics(heap_own.handle) orelse std.mem.zeroes(Statistics);
     }
 
     pub fn allocator(heap_own: Heap) std.mem.Allocator {
-        return .{ .ptr = heap_own.handle, .vtable = &vtable };
+        return .{ .ptr = contextOf(heap_own.handle), .vtable = &vtable };
     }
 };
+
+/// A handle is a number that is never 0.
+fn contextOf(handle: explicit.Handle) *anyopaque {
+    return @ptrFromInt(@as(u64, @bitCast(handle)));
+}
+
+fn handleOf(context: *anyopaque) explicit.Handle {
+    return @bitCast(@intFromPtr(context));
+}
 
 const vtable: std.mem.Allocator.VTable = .{
     .alloc = alloc,
@@ -45,7 +55,7 @@ const vtable: std.mem.Allocator.VTable = .{
 };
 
 fn alloc(context: *anyopaque, size: usize, alignment: Alignment, _: usize) ?[*]u8 {
-    const handle: *explicit.Explicit = @ptrCast(@alignCast(context));
+    const handle = handleOf(context);
     const multiple = @max(alignment.toByteUnits(), general.natural_alignment);
     const address = explicit.allocate(handle, size, multiple).address();
     return if (address == 0) null else @ptrFromInt(address);
@@ -53,7 +63,7 @@ fn alloc(context: *anyopaque, size: usize, alignment: Alignment, _: usize) ?[*]u
 
 /// In place: see `allocator.resize`, which does not know whose run a block is.
 fn resize(context: *anyopaque, memory: []u8, _: Alignment, size: usize, _: usize) bool {
-    const handle: *explicit.Explicit = @ptrCast(@alignCast(context));
+    const handle = handleOf(context);
     const usable = general.usableSize(@intFromPtr(memory.ptr)) orelse return false;
     if (size <= usable and (size >= usable / 2 or usable <= t.keep_size_max)) return true;
     return explicit.resizeInPlace(handle, @intFromPtr(memory.ptr), size);

@@ -346,6 +346,90 @@ OURS(dropped_blocks_are_told) {
     alloc_heap_destroy(kept);
 }
 
+/* A handle that is out of date frees nothing, also when its block's memory has a new owner. */
+OURS(a_handle_outlives_its_heap) {
+    for (int round = 0; round < 400; round++) {
+        alloc_heap_t *first = create(0);
+        void *block = alloc_heap_malloc(first, 1000);
+        CHECK(alloc_heap_destroy(first) == 1, "destroy");
+        alloc_heap_t *second = create(0);
+        CHECK(second != first, "a handle was given out again");
+        void *fresh = alloc_heap_malloc(second, 1000);
+        alloc_heap_free(first, block);
+        CHECK(stats(second).live_blocks == 1, "the new owner's block was freed");
+        CHECK(alloc_heap_malloc(second, 1000) != fresh, "and given out twice");
+        errno = 0;
+        alloc_heap_stats_t now;
+        CHECK(alloc_heap_malloc(first, 10) == NULL && errno == ENOMEM, "malloc from no heap");
+        CHECK(alloc_heap_stats(first, &now, sizeof now) == -1, "stats of no heap");
+        CHECK(!alloc_heap_owns(first, block), "owned by no heap");
+        CHECK(alloc_heap_destroy(second) == 2, "destroy");
+    }
+}
+
+/* What a fork lost to the child does not come back as a new heap. */
+OURS(fork_loses_a_heap_for_good) {
+    enum { HEAPS = 4 };
+    static alloc_heap_t *busy[HEAPS];
+    pthread_t thread;
+    for (int i = 0; i < HEAPS; i++) {
+        busy[i] = create(0);
+        CHECK(pthread_create(&thread, NULL, use_for_ever, busy[i]) == 0, "thread");
+    }
+    for (int round = 0; round < 30; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            for (int i = 0; i < HEAPS; i++) alloc_heap_destroy(busy[i]);
+            for (int i = 0; i < 40; i++) {
+                alloc_heap_t *heap = create(0);
+                CHECK(alloc_heap_malloc(heap, 100) != NULL, "new heap %d gives nothing", i);
+                if (i % 2) alloc_heap_destroy(heap);
+            }
+            _exit(0);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child, "waitpid");
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child: %x", status);
+    }
+    _exit(0);
+}
+
+static void *allocate_some(void *unused) {
+    (void)unused;
+    size_t sum = 0;
+    for (int i = 0; i < 3000; i++) sum += malloc(1000) != NULL;
+    return (void *)sum;
+}
+
+/* As many heaps as there may be: one more is refused, costs nothing, and threads find theirs. */
+OURS(as_many_heaps_as_there_may_be) {
+    enum { MAX = 32768 };
+    static alloc_heap_t *heaps[MAX];
+    for (int i = 0; i < MAX; i++) heaps[i] = create(0);
+    char text[4096];
+    size_t before = alloc_stats_json(text, sizeof text) > 0 ? mallinfo2().arena : 0;
+    const char *metadata = strstr(text, "\"bytes_metadata\":");
+    long held = metadata != NULL ? atol(metadata + 17) : -1;
+    for (int i = 0; i < 100000; i++) {
+        errno = 0;
+        CHECK(alloc_heap_create(0) == NULL && errno == ENOMEM, "one more");
+    }
+    CHECK(alloc_stats_json(text, sizeof text) > 0 && mallinfo2().arena == before, "arena");
+    long later = atol(strstr(text, "\"bytes_metadata\":") + 17);
+    CHECK(later <= held + 4096, "refused ones cost memory: %ld, then %ld", held, later);
+    for (int i = 0; i < 8; i++) {
+        pthread_t thread;
+        void *sum;
+        CHECK(pthread_create(&thread, NULL, allocate_some, NULL) == 0, "thread");
+        pthread_join(thread, &sum);
+        CHECK((size_t)sum == 3000, "a thread got %zu blocks", (size_t)sum);
+    }
+    CHECK(alloc_heap_destroy(heaps[7]) == 0, "destroy");
+    CHECK(alloc_heap_malloc(create(0), 100) != NULL, "one was destroyed: another can be had");
+    CHECK(alloc_heap_create(0) == NULL, "and no more");
+}
+
 OURS(trim_by_another) {
     alloc_heap_t *heap = create(0);
     static void *blocks[2000];

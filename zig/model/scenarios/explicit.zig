@@ -5,17 +5,18 @@ const heaps = @import("heap");
 const region = @import("region");
 const world = @import("world.zig");
 const explicit = heaps.explicit;
-const Explicit = explicit.Explicit;
+const Handle = explicit.Handle;
 const space = region.space;
 
-var heap: *Explicit = undefined;
+var heap: Handle = undefined;
+var second: Handle = undefined;
 /// The block that thread 0 frees while its heap is destroyed.
 var block: usize = 0;
 var entry_before: u32 = 0;
 /// What the new owner got.
 var fresh: usize = 0;
 
-fn take(from: *Explicit) usize {
+fn take(from: Handle) usize {
     const address = explicit.allocate(from, world.size, 16).address();
     return if (address == 0) model.fail("no memory") else address;
 }
@@ -27,8 +28,10 @@ fn setUp() callconv(.c) void {
     heap = explicit.create(0) orelse model.fail("no heap");
     block = take(heap);
     entry_before = entryOf(block);
-    model.name(&heap.lock.word, "E.lock");
-    model.name(&heap.heap.lock.word, "E.heap.lock");
+    const behind = explicit.find(heap).?;
+    model.name(&behind.lock.word, "E.lock");
+    model.name(&behind.heap.lock.word, "E.heap.lock");
+    model.name(&behind.generation, "E.generation");
     model.name(space.entry(space.find(block).?), "slab's entry");
 }
 
@@ -37,6 +40,13 @@ fn free() callconv(.c) void {
     const entry = space.entry(space.find(block).?).load(.monotonic); // As freeFast.
     if (entry != entry_before) return; // It began when the memory was free, or had its new owner.
     heaps.slow.freeForeignOwner(block, entry, "free");
+}
+
+/// As alloc_heap_free(), at any moment whatever.
+fn freeByHandle() callconv(.c) void {
+    if (explicit.freeOf(heap, block, "free")) return;
+    // Not this heap's: then as free() would, if it is anybody's that the caller may free.
+    model.expect(entryOf(block) != entry_before, "a block of its own was refused");
 }
 
 /// A thread's heap is the new owner.
@@ -49,7 +59,8 @@ fn destroyForThread() callconv(.c) void {
 fn destroyForHeap() callconv(.c) void {
     _ = explicit.destroy(heap);
     const created = explicit.create(0) orelse model.fail("no heap");
-    if (created != heap) model.fail("another heap: the scenario shows nothing");
+    if (created.id != heap.id) model.fail("another heap: the scenario shows nothing");
+    second = created;
     fresh = take(created);
 }
 
@@ -60,7 +71,7 @@ fn check() callconv(.c) void {
     model.become(1);
     for (0..20) |_| {
         const is_explicit = explicit.ownerOf(entryOf(fresh)) != null;
-        const other = if (is_explicit) take(heap) else world.allocate();
+        const other = if (is_explicit) take(second) else world.allocate();
         model.expect(other != fresh, "a block of the new owner was freed");
     }
 }
@@ -82,6 +93,13 @@ pub const scenarios = [_]model.Scenario{
         .asks = "a block is freed while its heap is destroyed and created again",
         .setup = &setUp,
         .threads = .{ &free, &destroyForHeap, null },
+        .check = &check,
+    },
+    .{
+        .name = "destroy-handle",
+        .asks = "the same with the heap's handle, at any moment",
+        .setup = &setUp,
+        .threads = .{ &freeByHandle, &destroyForHeap, null },
         .check = &check,
     },
 };
