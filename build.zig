@@ -1,5 +1,5 @@
 //! The build: one module per layer, the shared and static libraries in a release and a debug
-//! variant, the small benchmark, the unit tests. `zig build --help` lists options and steps.
+//! variant and one apart from malloc, the small benchmark, the unit tests. `zig build --help` lists options and steps.
 const std = @import("std");
 const packages = @import("zig/build/packages.zig");
 
@@ -40,8 +40,11 @@ const Variant = struct {
     checks: bool,
     verify: bool,
     strip: bool,
-    /// The shared library, which steps aside where the archive works with a sanitizer.
-    shared: bool = false,
+    /// Beside a sanitizer's malloc: the shared drop-in leaves every call to it, the other forms
+    /// serve and tell it of their blocks.
+    steps_aside: bool = false,
+    /// Only the names of alloc.h and hft_alloc.h: malloc stays the process's own.
+    apart: bool = false,
     /// For unit tests; null: the machine's.
     page_size: ?usize = null,
     /// Atomics, futex and memory of the model: see zig/model.
@@ -82,6 +85,9 @@ pub fn build(b: *std.Build) void {
     install.dependOn(shared);
     install.dependOn(archive);
     addLibraries(b, "alloc-debug", debug, .{ .shared = install, .archive = install });
+    var apart = release;
+    apart.apart = true;
+    addLibraries(b, "alloc-apart", apart, .{ .shared = install, .archive = install });
     packages.addFiles(b, version_text);
     addPackage(b, release, debug);
     addBenchmark(b, target);
@@ -107,7 +113,7 @@ const Steps = struct { shared: *std.Build.Step, archive: *std.Build.Step };
 fn addLibraries(b: *std.Build, name: []const u8, variant: Variant, steps: Steps) void {
     inline for (.{ std.lang.LinkMode.dynamic, std.lang.LinkMode.static }) |linkage| {
         var linked = variant;
-        linked.shared = linkage == .dynamic;
+        linked.steps_aside = linkage == .dynamic and !variant.apart;
         const library = b.addLibrary(.{
             .linkage = linkage,
             .name = name,
@@ -117,7 +123,8 @@ fn addLibraries(b: *std.Build, name: []const u8, variant: Variant, steps: Steps)
             .use_llvm = true,
         });
         if (linkage == .dynamic) {
-            library.setVersionScript(b.path("zig/exports.map"));
+            const script = if (variant.apart) "zig/exports_apart.map" else "zig/exports.map";
+            library.setVersionScript(b.path(script));
             library.link_z_relro = true;
             library.link_z_lazy = false;
         }
@@ -165,7 +172,8 @@ fn optionsModule(b: *std.Build, variant: Variant) *std.Build.Module {
     const options = b.addOptions();
     options.addOption(bool, "checks", variant.checks);
     options.addOption(bool, "verify", variant.verify);
-    options.addOption(bool, "shared", variant.shared);
+    options.addOption(bool, "steps_aside", variant.steps_aside);
+    options.addOption(bool, "apart", variant.apart);
     options.addOption(?usize, "page_size", variant.page_size);
     options.addOption(bool, "model", variant.model);
     options.addOption(bool, "package", variant.package);

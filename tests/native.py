@@ -217,6 +217,18 @@ def static_library() -> Path:
     return built("LIBALLOC_A", "liballoc.a")
 
 
+@pytest.fixture(scope="session")
+def apart_library() -> Path:
+    """The library that leaves malloc alone: liballoc-apart.so, or what LIBALLOC_APART_SO names."""
+    return built("LIBALLOC_APART_SO", "liballoc-apart.so")
+
+
+@pytest.fixture(scope="session")
+def apart_archive() -> Path:
+    """Its archive: liballoc-apart.a, or what LIBALLOC_APART_A names."""
+    return built("LIBALLOC_APART_A", "liballoc-apart.a")
+
+
 def make_subject(name: str, request: pytest.FixtureRequest) -> Subject:
     """The subject of a test's parameter; asks only for the file that it needs."""
     fixtures = {

@@ -15,12 +15,23 @@ fn onPanic(message: []const u8, return_address: ?usize) noreturn {
 }
 
 comptime {
-    for (abi.table) |row| @export(abi.log.wrap(row[0], row[1]), .{ .name = row[0] });
-    for (abi.operators) |row| @export(row[1], .{ .name = row[0], .linkage = .weak });
+    @setEvalBranchQuota(10_000);
+    for (abi.table) |row| {
+        if (build_options.apart and !isPrefixed(row[0])) continue;
+        @export(abi.log.wrap(row[0], row[1]), .{ .name = row[0] });
+    }
+    if (!build_options.apart) {
+        for (abi.operators) |row| @export(row[1], .{ .name = row[0], .linkage = .weak });
+    }
+}
+
+/// The names of alloc.h and hft_alloc.h, which no other malloc has.
+fn isPrefixed(comptime name: []const u8) bool {
+    return std.mem.startsWith(u8, name, "alloc_") or std.mem.startsWith(u8, name, "hft_");
 }
 
 comptime {
-    if (build_options.shared) {
+    if (build_options.steps_aside) {
         @export(&abi.startup.asanOptions, .{ .name = "__asan_default_options", .linkage = .weak });
         @export(&detect_first, .{
             .name = "liballoc_detect",
@@ -36,6 +47,13 @@ const detect_first: *const fn () callconv(.c) void = &abi.startup.onLoad;
 /// Found by the heap layer, which knows nothing of the layers above it.
 pub const liballocOnInit = abi.startup.onInit;
 
+comptime {
+    @export(&at_exit, .{
+        .name = "liballoc_fini",
+        .section = ".fini_array",
+        .visibility = .hidden,
+    });
+}
+
 /// The linker collects this section; exit() calls what is in it.
-export const liballoc_fini: *const fn () callconv(.c) void linksection(".fini_array") =
-    &abi.startup.onExit;
+const at_exit: *const fn () callconv(.c) void = &abi.startup.onExit;

@@ -11,13 +11,17 @@ from tests.tidy.sources import manifest_version
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory, library: Path, static_library: Path) -> Path:
+def checkout(
+    tmp_path_factory: pytest.TempPathFactory, library: Path, static_library: Path,
+    apart_library: Path, apart_archive: Path,
+) -> Path:  # fmt: skip
     """The copy; its name and its neighbours are those of docs/EMBEDDING.md."""
     target = tmp_path_factory.mktemp("embedding") / "liballoc"
     target.mkdir()
     version = manifest_version()
-    shared = ["liballoc.so", f"liballoc.so.{version.split('.')[0]}", f"liballoc.so.{version}"]
-    tools.copy_checkout(
-        target, {**dict.fromkeys(shared, library), "liballoc.a": static_library}
-    )  # fmt: skip
+    libraries = {"liballoc.a": static_library, "liballoc-apart.a": apart_archive}
+    for ending in ("", f".{version.split('.')[0]}", f".{version}"):
+        libraries[f"liballoc.so{ending}"] = library
+        libraries[f"liballoc-apart.so{ending}"] = apart_library
+    tools.copy_checkout(target, libraries)
     return target

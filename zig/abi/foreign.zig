@@ -2,9 +2,14 @@
 //! order (a block of libc's own heap is freed where it belongs, junk is refused there), refused
 //! here with one line, or ignored and counted. Never to `__libc_free`, which is ours. What points
 //! to no memory at all is nobody's and refused under either of the first two.
+//!
+//! The library apart forwards to the process's own malloc, whose block it must be: that may come
+//! before this library in link order.
 const std = @import("std");
+const build_options = @import("build_options");
 const os = @import("os");
 const region = @import("region");
+const heap = @import("heap");
 const options = @import("options.zig");
 const malloc_file = @import("malloc.zig");
 
@@ -19,7 +24,8 @@ pub var count: std.atomic.Value(u64) = .init(0);
 const rtld_next: *anyopaque = @ptrFromInt(std.math.maxInt(usize));
 
 /// The next definition of a name after this library; null where there is none.
-fn next(comptime T: type, name: [*:0]const u8, own: *const T) ?*const T {
+fn next(comptime T: type, comptime name: [:0]const u8, own: *const T) ?*const T {
+    if (build_options.apart) return os.host.ofProcess(T, name);
     const dlsym = os.host.dlsym() orelse return null;
     // Not a tail call: dlsym finds "next" by its return address.
     const found = dlsym(rtld_next, name);
@@ -29,12 +35,21 @@ fn next(comptime T: type, name: [*:0]const u8, own: *const T) ?*const T {
 }
 
 /// The next allocator's definition, when it may be its block: something must be mapped there.
-fn nextFor(address: usize, comptime T: type, name: [*:0]const u8, own: *const T) ?*const T {
+fn nextFor(
+    address: usize,
+    comptime T: type,
+    comptime name: [:0]const u8,
+    own: *const T,
+) ?*const T {
     return if (os.machine.isMapped(address)) next(T, name, own) else null;
 }
 
 fn note() void {
     _ = count.fetchAdd(1, .monotonic); // A statistic.
+    // Beside another malloc this may be the first call of all, before options were read.
+    if (build_options.apart and !heap.thread.isInitialised()) {
+        malloc_file.free(malloc_file.malloc(1));
+    }
 }
 
 pub noinline fn free(address: usize) void {

@@ -1,4 +1,4 @@
-//! What an installed library has beside itself: headers, the file of pkg-config and those of CMake.
+//! What installed libraries have beside themselves: headers, files of pkg-config and of CMake.
 //! All find the library relative to themselves, so that the installed folder may be moved.
 const std = @import("std");
 
@@ -8,6 +8,7 @@ const Template = struct { text: []const u8, place: []const u8 };
 
 const templates = [_]Template{
     .{ .text = @embedFile("liballoc.pc.in"), .place = "lib/pkgconfig/liballoc.pc" },
+    .{ .text = @embedFile("liballoc-apart.pc.in"), .place = "lib/pkgconfig/liballoc-apart.pc" },
     .{
         .text = @embedFile("liballocConfig.cmake.in"),
         .place = "lib/cmake/liballoc/liballocConfig.cmake",

@@ -107,6 +107,11 @@ fn inherit() ?*Heap {
     return if (heap.state.load(.monotonic) == .active) heap else null;
 }
 
+/// Whether options have been read.
+pub fn isInitialised() bool {
+    return initialised.load(.acquire);
+}
+
 fn initialise(me: u32) bool {
     if (initialised.load(.acquire)) return true;
     if (!fork.init()) return false;

@@ -1,12 +1,18 @@
 /* alloc.h: liballoc under names of its own, usable beside another malloc; and allocators to choose:
  * heaps, arenas, pools.
  *
+ * liballoc.so and liballoc.a also define malloc and its family, for the whole process.
+ * liballoc-apart.so and liballoc-apart.a define these names and those of hft_alloc.h alone: malloc
+ * stays the process's own, and a block of alloc_malloc or of a heap goes to alloc_free only, never
+ * to free or realloc. alloc_free, alloc_realloc and alloc_usable_size hand what is no block of the
+ * library to the process's own malloc (option `foreign`: or refuse it).
+ *
  * Sizes and alignments are in bytes. Functions that return a pointer return NULL with errno ENOMEM
  * when there is no memory or the size is over PTRDIFF_MAX; on success errno is left alone.
  *
  * The first part (alloc_malloc to alloc_config) and heaps may be called from any thread. A block
- * from them or from the malloc family of the same library may be freed by any freeing function of
- * either. What an arena or a pool hands out belongs to it alone: free() does not take it. */
+ * from them or from the malloc family of the same library, where it has one, may be freed by any
+ * freeing function of either. What an arena or a pool hands out belongs to it alone: free() does not take it. */
 #ifndef LIBALLOC_ALLOC_H
 #define LIBALLOC_ALLOC_H
 
@@ -66,8 +72,8 @@ int alloc_config(const char *options);
 
 /* ---- Heaps: blocks that are freed one by one, or all at once ----
  *
- * Any thread may use a heap; its calls take the heap's lock. Its blocks may also go to free,
- * realloc (which moves to the calling thread's own heap what it cannot resize in place) and
+ * Any thread may use a heap; its calls take the heap's lock. Its blocks may also go to alloc_free,
+ * alloc_realloc (which moves to the calling thread's own heap what it cannot resize in place) and
  * alloc_usable_size. Not from signal handlers that may interrupt a call of the library. After fork
  * the child has a copy of each heap; one that another thread was just using is lost to it: calls
  * then fail with ENOMEM. */

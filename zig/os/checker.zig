@@ -20,9 +20,9 @@ pub const Mode = enum(u8) {
     none,
     /// Run by Valgrind, which has not put its own malloc in the place of ours.
     valgrind,
-    /// The archive beside AddressSanitizer: its malloc is the program's, accesses are checked.
+    /// The archive, or the library apart, beside AddressSanitizer: accesses are checked.
     asan,
-    /// The shared library beside a sanitizer's own malloc: every call goes there.
+    /// The shared drop-in beside a sanitizer's own malloc: every call goes there.
     aside,
 };
 
@@ -44,7 +44,7 @@ pub inline fn isWatching() bool {
 }
 
 inline fn isAsan() bool {
-    return !build_options.shared and current() == .asan;
+    return !build_options.steps_aside and current() == .asan;
 }
 
 /// Finds out, once. Who comes meanwhile (a second thread, or malloc called by dlsym) sees
@@ -52,12 +52,12 @@ inline fn isAsan() bool {
 pub noinline fn detect() void {
     @branchHint(.cold);
     if (current() != .unknown) return;
-    if (build_options.shared) {
+    if (build_options.steps_aside) {
         if (host.sanitizer()) |name| return stepAside(name);
     }
     const found: Mode = if (request(.running_on_valgrind, 0, 0, 0, 0) != 0)
         .valgrind
-    else if (!build_options.shared and host.asanShadow() != null)
+    else if (!build_options.steps_aside and host.asanShadow() != null)
         .asan
     else
         .none;
@@ -101,7 +101,7 @@ noinline fn resolve() bool {
 }
 
 fn inThisImage(address: ?*anyopaque) bool {
-    if (!build_options.shared) return false;
+    if (!build_options.steps_aside) return false;
     // Both are defined by the linker.
     const start = @extern(*const u8, .{ .name = "__ehdr_start", .visibility = .hidden });
     const end = @extern(*const u8, .{ .name = "_end", .visibility = .hidden });

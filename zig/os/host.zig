@@ -86,6 +86,12 @@ pub inline fn isSingleThreaded() bool {
     return @as(*const volatile u8, known).* != 0;
 }
 
+/// A function of the process's own malloc, for the library that defines none: whatever the loader
+/// finds first, a preloaded one too.
+pub fn ofProcess(comptime T: type, comptime name: []const u8) ?*const T {
+    return Weak(T, name).get();
+}
+
 const errnoLocation = Weak(ErrnoLocation, "__errno_location").get;
 const clockGettime = Weak(ClockGettime, "clock_gettime").get;
 const environSymbol = Weak(Environ, "environ").get;

@@ -27,6 +27,9 @@ def prepare_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cflags", action="store_true", help="print where the headers are")
     parser.add_argument("--libs", action="store_true", help="print what links the library")
     parser.add_argument("--static", action="store_true", help="with --libs: the archive")
+    parser.add_argument(
+        "--apart", action="store_true", help="with --libs: the library that leaves malloc alone"
+    )
 
 
 def collect(root: Path, compiler: zig.Zig) -> dict[str, object]:
@@ -45,20 +48,21 @@ def collect(root: Path, compiler: zig.Zig) -> dict[str, object]:
     }
 
 
-def flags(prefix: Path, *, cflags: bool, libs: bool, static: bool) -> list[str]:
+def flags(prefix: Path, *, cflags: bool, libs: bool, static: bool, apart: bool) -> list[str]:
     """What a compiler is to be given for the library installed under a prefix."""
     folder = prefix / "lib"
-    needed = [folder / ("liballoc.a" if static else "liballoc.so")] if libs else []
+    name = "alloc-apart" if apart else "alloc"
+    needed = [folder / f"lib{name}.{'a' if static else 'so'}"] if libs else []
     needed += [prefix / "include" / "alloc.h"] if cflags else []
     for path in needed:
         if not path.is_file():
             raise UsageError(f"{path} is missing; build it with ./dev build")
     found = [f"-I{prefix / 'include'}"] if cflags else []
     if libs and static:
-        found.append(str(folder / "liballoc.a"))
+        found.append(str(needed[0]))
     elif libs:
         # A checkout is in no folder that the loader looks into.
-        found += [f"-L{folder}", "-lalloc", f"-Wl,-rpath,{folder}"]
+        found += [f"-L{folder}", f"-l{name}", f"-Wl,-rpath,{folder}"]
     for flag in found:
         # The shell splits what $(...) gives and takes no quotes from it.
         if shlex.quote(flag) != flag or (libs and "," in str(folder)):
@@ -68,14 +72,16 @@ def flags(prefix: Path, *, cflags: bool, libs: bool, static: bool) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print flags for a compiler, or the facts as a table or as JSON."""
-    if arguments.static and not arguments.libs:
-        raise UsageError("--static says which library --libs is for: give both")
+    for word in ("static", "apart"):
+        if getattr(arguments, word) and not arguments.libs:
+            raise UsageError(f"--{word} says which library --libs is for: give both")
     if arguments.cflags or arguments.libs:
         if arguments.json:
             raise UsageError("--json is not for --cflags and --libs")
         prefix = variants.prefix(find_root(Path(__file__)), variants.DEFAULT_ARCHITECTURE)
         line = flags(
-            prefix, cflags=arguments.cflags, libs=arguments.libs, static=arguments.static
+            prefix, cflags=arguments.cflags, libs=arguments.libs, static=arguments.static,
+            apart=arguments.apart,
         )  # fmt: skip
         print(*line)
         return 0

@@ -122,17 +122,19 @@ def _ends_block(instruction: Any) -> bool:
     )  # fmt: skip
 
 
-def check_calloc(image: Image) -> Iterator[Finding]:
-    """calloc reaches calloc neither directly nor through the PLT."""
+def check_calloc(image: Image, name: str) -> Iterator[Finding]:
+    """calloc, by the name that the library has for it, reaches itself neither directly nor through
+    the PLT.
+    """
     rule = "calloc does not call calloc"
-    calloc = image.exported("calloc")
+    calloc = image.exported(name)
     if calloc is None:
-        yield Finding(rule, "calloc is not exported")
+        yield Finding(rule, f"{name} is not exported")
         return
     indirect = [
         entry.kind
         for entry in image.relocations
-        if entry.symbol == "calloc" and entry.kind in INDIRECT
+        if entry.symbol in {"calloc", name} and entry.kind in INDIRECT
     ]
     if indirect:
         yield Finding(rule, f"called through the PLT or GOT: {', '.join(sorted(set(indirect)))}")

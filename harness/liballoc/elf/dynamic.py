@@ -8,11 +8,14 @@ from liballoc.elf.finding import Finding
 from liballoc.elf.image import PF_W, PF_X, Image
 
 # By the beginning of the file's name; anything else must be the release library.
-SONAMES = {"liballoc-debug": "liballoc-debug.so.1"}
+SONAMES = {
+    "liballoc-debug": "liballoc-debug.so.1",
+    "liballoc-apart": "liballoc-apart.so.1",
+}
 SONAME = "liballoc.so.1"
 
-# A C++ exception that a new-handler throws passes through these frames.
-UNWOUND = ("malloc", "_Znw", "_Zna", "_Zdl", "_Zda")
+# A C++ exception that a new-handler throws passes through these frames; profilers through all.
+UNWOUND = ("_Znw", "_Zna", "_Zdl", "_Zda")
 
 
 def check_dynamic(image: Image) -> Iterator[Finding]:
@@ -60,12 +63,14 @@ def check_tls(image: Image) -> Iterator[Finding]:
     yield Finding("no dynamic TLS relocation", ", ".join(sorted(set(dynamic))))
 
 
-def check_unwind(image: Image) -> Iterator[Finding]:
-    """`.eh_frame` covers malloc and every C++ operator from its first byte to its last."""
+def check_unwind(image: Image, malloc: str) -> Iterator[Finding]:
+    """`.eh_frame` covers malloc, under the name that the library has for it, and every C++ operator
+    from its first byte to its last.
+    """
     wanted = [
         symbol
         for symbol in image.symbols
-        if symbol.defined and (symbol.name == "malloc" or symbol.name.startswith(UNWOUND[1:]))
+        if symbol.defined and (symbol.name == malloc or symbol.name.startswith(UNWOUND))
     ]
     bare = [
         symbol.name
@@ -75,5 +80,5 @@ def check_unwind(image: Image) -> Iterator[Finding]:
             for start, end in image.frames
         )
     ]
-    reason = ", ".join(sorted(bare)) if wanted else "neither malloc nor an operator is exported"
+    reason = ", ".join(sorted(bare)) if wanted else f"neither {malloc} nor an operator is exported"
     yield Finding(".eh_frame covers malloc and the C++ operators", reason)

@@ -1,7 +1,8 @@
 """The variants of the library and where the build puts them.
 
-A variant is a mode (release, debug) for an architecture. The native or default architecture lies
-in zig-out itself, the others in zig-out/<architecture>.
+A variant is a mode (release, debug; apart: release code that leaves malloc alone) for an
+architecture. The native or default architecture lies in zig-out itself, the others in
+zig-out/<architecture>.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ARCHITECTURES = ("x86_64", "aarch64", "riscv64")
+# Of the drop-in.
 MODES = ("release", "debug")
+APART = "apart"
 DEFAULT_ARCHITECTURE = "x86_64"
 
 
@@ -52,4 +55,4 @@ def prefix(root: Path, architecture: str) -> Path:
 
 def all_variants(architectures: tuple[str, ...] = ARCHITECTURES) -> list[Variant]:
     """Every mode of the given architectures."""
-    return [Variant(mode, arch) for arch in architectures for mode in MODES]
+    return [Variant(mode, arch) for arch in architectures for mode in (*MODES, APART)]
