@@ -46,10 +46,11 @@ class Recipe:
     replace: dict[str, str] = field(default_factory=dict)
 
 
-def source(recipe: Recipe) -> str:
+def source(recipe: Recipe, golden: Golden = GOLDEN) -> str:
     """The C text: a function for every golden name, then what is special."""
-    text = HEAD
-    for name in sorted(read_golden(GOLDEN.exports) - {"calloc"}):
+    calloc = f"{golden.prefix}calloc"
+    text = HEAD.replace("*calloc(", f"*{calloc}(")
+    for name in sorted(read_golden(golden.exports) - {calloc}):
         if name not in recipe.without:
             text += f"void *{name}(size_t n) {{ return take(n); }}\n"
     for old, new in recipe.replace.items():
@@ -66,6 +67,20 @@ def build(folder: Path, recipe: Recipe | None = None) -> Path:
     library = folder / "library.so"
     flags = [flag for flag in (*FLAGS, *LINK) if flag not in recipe.drop_flags]
     argv = ["gcc", "-w", *flags, *recipe.add_flags, "-o", str(library), str(code)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return library
+
+
+def build_apart(folder: Path, recipe: Recipe | None = None) -> Path:
+    """A good library that leaves malloc alone, or one that differs from it by a recipe."""
+    recipe = recipe or Recipe()
+    code = folder / "apart.c"
+    golden = Golden(GOLDEN.folder / "apart", "alloc_")
+    code.write_text(source(recipe, golden).replace("dlsym", "environ"))
+    library = folder / "liballoc-apart.so"
+    link = [flag.replace("liballoc.so", "liballoc-apart.so") for flag in LINK]
+    argv = ["gcc", "-w", *FLAGS, *link, "-o", str(library), str(code)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return library

@@ -12,9 +12,9 @@ import pytest
 
 from liballoc.elf import disassembly, dynamic, exports, fast_path, image
 from liballoc.elf.disassembly import Counts
-from liballoc.elf.verify import GOLDEN_FOLDER, Golden
+from liballoc.elf.verify import GOLDEN_FOLDER, Golden, verify
 from liballoc.errors import CheckFailedError, UsageError
-from liballoc.toolchain.variants import Variant
+from liballoc.toolchain.variants import APART, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Golden(ROOT / GOLDEN_FOLDER)
@@ -67,6 +67,14 @@ def details(mode: str) -> dict[str, str]:
 def test_rules_behind_a_row(row: str, mode: str) -> None:
     answers = {rule: detail for rule, detail in details(mode).items() if rule in ROWS[row]}
     assert answers == dict.fromkeys(ROWS[row], "")
+
+
+def test_the_library_apart_keeps_every_rule() -> None:
+    findings = verify(image.load(Variant(APART, "x86_64").shared(ROOT)), GOLDEN)
+    assert {finding.rule: finding.detail for finding in findings if not finding.ok} == {}
+    names = exports.read_golden(GOLDEN.folder / "apart" / "exports.txt")
+    everything = exports.read_golden(GOLDEN.exports)
+    assert names == {name for name in everything if name.startswith(("alloc_", "hft_"))}
 
 
 @pytest.mark.parametrize("mode", ["release", "debug"])

@@ -13,7 +13,7 @@ from liballoc.elf import image
 from liballoc.elf.disassembly import walk
 from liballoc.elf.verify import verify
 from liballoc.errors import UsageError
-from tests.elf.libraries import GOLDEN, Recipe, build
+from tests.elf.libraries import GOLDEN, Recipe, build, build_apart
 
 # The thread-pointer word is the only one; a second variable of TLS makes a second relocation.
 SECOND_WORD = (
@@ -101,6 +101,43 @@ def test_a_broken_rule_is_seen(tmp_path: Path, recipe: Recipe, rule: str, detail
     found = broken_rules(build(tmp_path, recipe))
     assert rule in found
     assert detail in found[rule]
+
+
+def test_a_good_library_apart_keeps_every_rule(tmp_path: Path) -> None:
+    assert broken_rules(build_apart(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rule", "detail"),
+    [
+        (Recipe("void *malloc(size_t n) { return take(n); }\n"),
+         "exports: nothing beside the family", "malloc"),
+        (Recipe("void *_Znwm(size_t n) { return take(n); }\n"),
+         "exports: nothing beside the family", "_Znwm"),
+        (Recipe("void *__asan_default_options(void) { return take(1); }\n"),
+         "exports: nothing beside the family", "__asan_default_options"),
+        (Recipe(without=("hft_alloc",)), "exports: nothing is missing", "hft_alloc"),
+        (Recipe("extern void __asan_init(void) __attribute__((weak));"
+         " __attribute__((used)) static void *ask(void) { return __asan_init; }\n"),
+         "undefined: all on the list", "__asan_init"),
+        (Recipe(replace={"return take(count * size); }": "asm volatile(\"jmp alloc_calloc\"); }"}),
+         "calloc does not call calloc", "jmp"),
+    ],
+    ids=["malloc", "operator", "asan options", "missing", "steps aside", "calloc"],
+)  # fmt: skip
+def test_a_broken_rule_of_a_library_apart_is_seen(
+    tmp_path: Path, recipe: Recipe, rule: str, detail: str
+) -> None:
+    found = broken_rules(build_apart(tmp_path, recipe))
+    assert detail in found[rule]
+
+
+def test_each_library_is_held_to_its_own_names(tmp_path: Path) -> None:
+    # Under each other's file name every rule about names is broken.
+    drop_in = build(tmp_path).rename(tmp_path / "liballoc-apart.so")
+    assert "malloc" in broken_rules(drop_in)["exports: nothing beside the family"]
+    apart = build_apart(tmp_path).rename(tmp_path / "liballoc.so")
+    assert "malloc" in broken_rules(apart)["exports: nothing is missing"]
 
 
 def test_every_rule_is_seen_failing(tmp_path: Path) -> None:

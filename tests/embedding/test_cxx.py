@@ -34,6 +34,8 @@ std::size_t use(liballoc::arena &arena) {
         ("g++ -std=c++20 -fno-rtti", "liballoc.a"),
         ("clang++ -std=c++17 -fno-rtti -O2", "liballoc.so"),
         ("clang++ -std=c++20", "liballoc.a"),
+        ("g++ -std=c++17 -O2", "liballoc-apart.so"),
+        ("g++ -std=c++20", "liballoc-apart.a"),
     ],
 )
 def test_owners_resources_and_the_allocator(

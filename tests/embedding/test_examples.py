@@ -41,10 +41,10 @@ def test_every_surface_has_its_example() -> None:
     titles = {example.title for example in EXAMPLES}
     assert titles == {
         "C: heaps", "C: arenas", "C: pools", "C: pools that threads share", "C: hft_alloc.h",
-        "C++", "Rust", "Zig",
+        "C: beside another malloc", "C++", "Rust", "Zig",
     }  # fmt: skip
     commands = "".join(b.text for each in EXAMPLES for b in each.blocks if b.kind == "run")
-    for word in ("config --cflags --libs)", "--libs --static)", "pkg-config", "cmake", "cargo run"):
+    for word in ("config --cflags --libs)", "--libs --static)", "--libs --apart)", "pkg-config", "cmake", "cargo run"):
         assert word in commands, word
 
 

@@ -64,16 +64,22 @@ def test_the_crate_says_what_is_missing(tmp_path: Path) -> None:
     assert f"{tmp_path / 'liballoc.a'} is missing" in done.stderr
 
 
-def test_pkg_config_follows_the_tree_and_knows_the_version(tmp_path: Path, checkout: Path) -> None:
+@pytest.mark.parametrize("name", ["liballoc", "liballoc-apart"])
+def test_pkg_config_follows_the_tree_and_knows_the_version(
+    tmp_path: Path, checkout: Path, name: str
+) -> None:
     program = tools.need("pkg-config")
     moved = tmp_path / "moved"
     shutil.copytree(checkout / "zig-out", moved)
     path = {"PKG_CONFIG_PATH": str(moved / "lib" / "pkgconfig")}
-    version = tools.run([program, "--modversion", "liballoc"], tmp_path, **path)
+    version = tools.run([program, "--modversion", name], tmp_path, **path)
     assert version.strip() == manifest_version()
-    folder = tools.run([program, "--variable=libdir", "liballoc"], tmp_path, **path).strip()
+    folder = tools.run([program, "--variable=libdir", name], tmp_path, **path).strip()
     assert Path(folder).resolve() == moved / "lib"
-    folder = tools.run([program, "--variable=includedir", "liballoc"], tmp_path, **path).strip()
+    linked = tools.run([program, "--libs-only-l", name], tmp_path, **path).split()
+    assert linked == [f"-l{name.removeprefix('lib')}"]
+    assert (moved / "lib" / f"{name}.so").is_file()
+    folder = tools.run([program, "--variable=includedir", name], tmp_path, **path).strip()
     assert sorted(each.name for each in Path(folder).iterdir()) == [
         "alloc.h", "alloc.hpp", "hft_alloc.h",
     ]  # fmt: skip
@@ -86,7 +92,9 @@ find_package(liballoc {version} {required})
 if(liballoc_FOUND)
   get_target_property(shared liballoc::liballoc IMPORTED_LOCATION)
   get_target_property(archive liballoc::static IMPORTED_LOCATION)
-  message("found ${{liballoc_VERSION}} ${{shared}} ${{archive}}")
+  get_target_property(apart liballoc::apart IMPORTED_LOCATION)
+  get_target_property(apart_archive liballoc::apart_static IMPORTED_LOCATION)
+  message("found ${{liballoc_VERSION}} ${{shared}} ${{archive}} ${{apart}} ${{apart_archive}}")
 else()
   message("not found")
 endif()
@@ -109,5 +117,31 @@ def test_cmake_follows_the_tree_and_compares_versions(
     assert bool(words) == bool(is_found), shown
     if words:
         assert words[1] == manifest_version()
-        assert Path(words[2]) == moved / "lib" / f"liballoc.so.{manifest_version()}"
+        version = manifest_version()
+        assert [Path(word).relative_to(moved / "lib").name for word in words[2:]] == [
+            f"liballoc.so.{version}", "liballoc.a", f"liballoc-apart.so.{version}",
+            "liballoc-apart.a",
+        ]  # fmt: skip
         assert all(Path(each).is_file() for each in words[2:])
+
+
+@pytest.mark.parametrize("target", ["liballoc::apart", "liballoc::apart_static"])
+def test_cmake_links_what_leaves_malloc_alone(tmp_path: Path, checkout: Path, target: str) -> None:
+    tools.need("cc")
+    program = tools.need("cmake")
+    (tmp_path / "probe.c").write_text(
+        "#include <alloc.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+        "int main(void) { alloc_stats_t a, b; void *block = alloc_malloc(1);\n"
+        "alloc_stats(&a, sizeof a); free(malloc(10000)); void *volatile other = malloc(10000);\n"
+        "alloc_stats(&b, sizeof b); alloc_free(block); free(other);\n"
+        'puts(a.bytes_in_use == b.bytes_in_use ? "alone" : "ours"); return 0; }\n'
+    )
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.13)\nproject(probe C)\n"
+        "find_package(liballoc REQUIRED)\nadd_executable(probe probe.c)\n"
+        f"target_link_libraries(probe PRIVATE {target})\n"
+    )
+    tree = f"-DCMAKE_PREFIX_PATH={checkout / 'zig-out'}"
+    tools.run([program, "-S", ".", "-B", "build", tree], tmp_path)
+    tools.run([program, "--build", "build"], tmp_path)
+    assert tools.run([tmp_path / "build" / "probe"], tmp_path) == "alone\n"

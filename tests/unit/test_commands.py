@@ -104,6 +104,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--cflags"], "-I{0}/include"),
         (["--libs"], "-L{0}/lib -lalloc -Wl,-rpath,{0}/lib"),
         (["--libs", "--static"], "{0}/lib/liballoc.a"),
+        (["--libs", "--apart"], "-L{0}/lib -lalloc-apart -Wl,-rpath,{0}/lib"),
+        (["--apart", "--libs", "--static"], "{0}/lib/liballoc-apart.a"),
         (["--libs", "--cflags"], "-I{0}/include -L{0}/lib -lalloc -Wl,-rpath,{0}/lib"),
         (["--static", "--cflags", "--libs"], "-I{0}/include {0}/lib/liballoc.a"),
     ],
@@ -120,6 +122,8 @@ def test_config_prints_one_line_of_flags(
     [
         (["--static"], "give both"),
         (["--static", "--cflags"], "give both"),
+        (["--apart"], "--apart says which"),
+        (["--apart", "--cflags"], "give both"),
         (["--json", "--libs"], "--json is not for"),
     ],
 )
@@ -144,7 +148,7 @@ def test_config_refuses_a_path_that_the_shell_would_split(tmp_path: Path, name: 
     library.parent.mkdir(parents=True)
     library.touch()
     with pytest.raises(UsageError, match=r"no path for \$"):
-        config.flags(tmp_path / name, cflags=False, libs=True, static=False)
+        config.flags(tmp_path / name, cflags=False, libs=True, static=False, apart=False)
 
 
 def test_elf_built_takes_what_is_there(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_elf_built_takes_what_is_there(tmp_path: Path) -> None:
         elf.built(tmp_path)
     Recorder(tmp_path)([], tmp_path, {}, 1)
     found = elf.built(tmp_path)
-    assert len(found) == 6
+    assert len(found) == 9
     assert sum(with_fast_path for _, with_fast_path in found) == 3
 
 

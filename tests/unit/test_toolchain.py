@@ -84,13 +84,15 @@ def test_the_build_environment() -> None:
 def test_variants_have_places_of_their_own() -> None:
     found = variants.all_variants()
     root = Path("/r")
-    assert len(found) == 6
+    assert len(found) == 9
     places = {path for v in found for path in (v.shared(root), v.static(root))}
-    assert len(places) == 12
+    assert len(places) == 18
     assert variants.Variant("release", "x86_64").shared(root) == Path("/r/zig-out/lib/liballoc.so")
     arm = variants.Variant("debug", "aarch64")
     assert arm.static(root) == Path("/r/zig-out/aarch64/lib/liballoc-debug.a")
     assert arm.name == "debug-aarch64"
+    apart = variants.Variant(variants.APART, "x86_64")
+    assert apart.shared(root) == Path("/r/zig-out/lib/liballoc-apart.so")
 
 
 class Recorder:
@@ -108,7 +110,7 @@ class Recorder:
         if self.make and "--prefix" in argv:
             lib = Path(argv[argv.index("--prefix") + 1]) / "lib"
             lib.mkdir(parents=True)
-            for name in ("liballoc", "liballoc-debug"):
+            for name in ("liballoc", "liballoc-debug", "liballoc-apart"):
                 (lib / f"{name}.so").touch()
                 (lib / f"{name}.a").touch()
         return self.status
