@@ -114,7 +114,7 @@ def test_options_and_statistics_are_the_same(
 def test_a_static_program(tmp_path: Path, apart_archive: Path) -> None:
     (tmp_path / "static.c").write_text(
         "#include <alloc.h>\n#include <stdlib.h>\n#include <string.h>\n"
-        "int main(void) { char *block = alloc_malloc(10); alloc_free(strdup(\"a copy\"));\n"
+        'int main(void) { char *block = alloc_malloc(10); alloc_free(strdup("a copy"));\n'
         "alloc_free(block); return alloc_usable_size(block = malloc(100)) >= 100 ? 0 : 1; }\n"
     )
     program = tmp_path / "static"
@@ -132,8 +132,8 @@ def test_loaded_at_run_time(native: Native, apart_library: Path, tmp_path: Path)
         "#include <dlfcn.h>\n#include <stdlib.h>\n"
         "int main(int count, char **words) { (void)count;\n"
         "void *library = dlopen(words[1], RTLD_NOW | RTLD_LOCAL); if (!library) return 1;\n"
-        "void *(*take)(size_t) = (void *(*)(size_t))dlsym(library, \"alloc_malloc\");\n"
-        "void (*give)(void *) = (void (*)(void *))dlsym(library, \"alloc_free\");\n"
+        'void *(*take)(size_t) = (void *(*)(size_t))dlsym(library, "alloc_malloc");\n'
+        'void (*give)(void *) = (void (*)(void *))dlsym(library, "alloc_free");\n'
         "give(take(100)); give(malloc(100)); dlclose(library); give(take(100)); return 0; }\n"
     )
     outcome = native.run(native.build(source), apart_library)

@@ -44,7 +44,10 @@ def test_every_surface_has_its_example() -> None:
         "C: beside another malloc", "C++", "Rust", "Zig",
     }  # fmt: skip
     commands = "".join(b.text for each in EXAMPLES for b in each.blocks if b.kind == "run")
-    for word in ("config --cflags --libs)", "--libs --static)", "--libs --apart)", "pkg-config", "cmake", "cargo run"):
+    for word in (
+        "config --cflags --libs)", "--libs --static)", "--libs --apart)", "pkg-config", "cmake",
+        "cargo run",
+    ):  # fmt: skip
         assert word in commands, word
 
 
