@@ -1,5 +1,6 @@
 //! The build: one module per layer, the shared and static libraries in a release and a debug
-//! variant and one apart from malloc, the small benchmark, the unit tests. `zig build --help` lists options and steps.
+//! variant and one apart from malloc, the small benchmark, the unit tests. `zig build --help` lists
+//! options and steps.
 const std = @import("std");
 const packages = @import("zig/build/packages.zig");
 

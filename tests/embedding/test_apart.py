@@ -118,8 +118,8 @@ def test_a_static_program(tmp_path: Path, apart_archive: Path) -> None:
         "alloc_free(block); return alloc_usable_size(block = malloc(100)) >= 100 ? 0 : 1; }\n"
     )
     program = tmp_path / "static"
-    command = [tools.need("cc"), "-static", HEADERS, "static.c", "-o", program, apart_archive]
-    tools.run(command, tmp_path)
+    files: list[str | Path] = ["static.c", "-o", program, apart_archive]
+    tools.run([tools.need("cc"), "-static", HEADERS, *files], tmp_path)
     tools.run([program], tmp_path)
     symbols = tools.run(["nm", program], tmp_path)
     assert re.search(r" T __libc_malloc$", symbols, re.MULTILINE)

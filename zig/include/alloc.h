@@ -12,7 +12,8 @@
  *
  * The first part (alloc_malloc to alloc_config) and heaps may be called from any thread. A block
  * from them or from the malloc family of the same library, where it has one, may be freed by any
- * freeing function of either. What an arena or a pool hands out belongs to it alone: free() does not take it. */
+ * freeing function of either. What an arena or a pool hands out belongs to it alone: free() does
+ * not take it. */
 #ifndef LIBALLOC_ALLOC_H
 #define LIBALLOC_ALLOC_H
 
