@@ -146,7 +146,7 @@ static void *traffic(void *unused) {
     void *blocks[64] = {0};
     for (unsigned i = 0; !stop; i++) {
         alloc_free(blocks[i % 64]);
-        blocks[i % 64] = alloc_malloc(i * 37 % 3000);
+        blocks[i % 64] = alloc_malloc(i * 7919 % 600000); /* Many slow calls. */
     }
     for (int i = 0; i < 64; i++) alloc_free(blocks[i]);
     return NULL;
@@ -161,8 +161,8 @@ OURS(fork_among_threads) {
         pid_t child = fork();
         if (child == 0) {
             alloc_free(old);
-            for (int i = 1; i < 3000; i++) {
-                char *block = alloc_malloc((size_t)i * 7);
+            for (int i = 1; i < 300; i++) {
+                char *block = alloc_malloc((size_t)i * 7000);
                 if (block == NULL) _exit(1);
                 block[0] = 1;
                 alloc_free(block);
