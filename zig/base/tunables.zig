@@ -237,10 +237,11 @@ pub const pool_huge_min = 4 * mib;
 /// Chunks that an arena grows by: each twice as large as the last, bytes.
 pub const arena_chunk_min = 64 * kib;
 pub const arena_chunk_max = 2 * mib;
-/// Free chunks behind the current one that are looked at for one that is large enough.
+/// Free chunks that are looked at for one that is large enough, or given back for a larger one.
 pub const arena_chunk_probes_max = 8;
-/// Nested rewinds that an arena remembers, so as to refuse checkpoints that one of them undid.
-pub const arena_rewinds_max = 8;
+/// Rewinds that an arena remembers in its own structure, so as to refuse checkpoints that one of
+/// them undid; more are in a block of the heap.
+pub const arena_rewinds_inline = 16;
 /// A pool links its fresh objects into its list by so many bytes (whole objects, one at least): a
 /// page, so that a page is touched when it is needed.
 pub const pool_batch_bytes = 4 * kib;

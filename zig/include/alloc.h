@@ -167,7 +167,7 @@ void *alloc_arena_alloc_aligned(alloc_arena_t *arena, size_t size, size_t alignm
 /* A moment in the life of an arena. */
 typedef struct alloc_arena_checkpoint_t {
     void *chunk;
-    size_t left;
+    uint64_t arena;
     uint64_t position;
     uint64_t allocations;
     uint64_t serial;

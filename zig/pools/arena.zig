@@ -1,6 +1,7 @@
 //! Arenas: objects that are freed together, for one thread at a time. An allocation subtracts from
-//! what is left of the current chunk; the borrow of that subtraction is the only test. Chunks form
-//! one list in the order of their use; those behind the current one hold nothing and are kept.
+//! what is left of the current chunk; the borrow of that subtraction is the only test. Chunks that
+//! hold nothing any more are kept. Those that single large objects needed are in a list of their
+//! own, so that small objects do not use them up; both are in the order of their use.
 //!
 //! Invariant: left <= capacity of the current chunk; the bytes in use are those before the current
 //! chunk and what is taken of it. Under a memory checker `left` stays 0, so that every call goes
@@ -11,6 +12,8 @@ const os = @import("os");
 const backing = @import("backing.zig");
 const counts = @import("counts.zig");
 const Chunk = @import("chunk.zig").Chunk;
+const ChunkList = @import("chunk_list.zig").ChunkList;
+const Rewinds = @import("rewinds.zig").Rewinds;
 const t = base.tunables;
 const assert = base.assert;
 const Error = backing.Error;
@@ -18,7 +21,8 @@ const Error = backing.Error;
 /// alloc_arena_checkpoint_t.
 pub const Checkpoint = extern struct {
     chunk: ?*anyopaque,
-    left: usize,
+    /// Which arena: no two of a process have the same number.
+    arena: u64,
     position: u64,
     allocations: u64,
     serial: u64,
@@ -34,8 +38,8 @@ pub const Stats = extern struct {
     bytes_overhead: u64,
 };
 
-/// A rewind: when, and to which position.
-const Rewind = extern struct { serial: u64, position: u64 };
+/// Arenas of the process so far. monotonic: only different numbers are wanted.
+var last_id: base.atomic.Value(u64) = .init(0);
 
 const natural_alignment = 16;
 
@@ -48,22 +52,25 @@ pub const Arena = extern struct {
     current: *Chunk,
     hidden: usize,
     first: Chunk,
+    /// Chunks that the arena grows by, the first before them; and those of large objects.
+    regular: ChunkList,
+    large: ChunkList,
     flags: backing.Flags,
     is_watched: bool,
+    /// Of a typed arena: what each object takes. `allocations` is not counted then; else 0.
+    object_size: usize,
     chunk_count: u64,
     held: u64,
-    /// Bytes of chunks that their capacity leaves out.
+    /// Bytes of chunks that their capacity leaves out, and of the structures of all but the first.
     unused: u64,
-    /// Of the newest chunk but those that one object needed: what the next one doubles.
+    /// Of the newest regular chunk: what the next one doubles.
     step: usize,
     peak: u64,
     resets: u64,
-    /// Rewinds, resets and trims so far, and how many there were when chunks were last given back.
+    id: u64,
+    /// Rewinds and resets so far.
     serial: u64,
-    trimmed_at: u64,
-    /// The last rewinds that no later one went behind: positions ascend.
-    rewinds: [t.arena_rewinds_max]Rewind,
-    rewind_count: u64,
+    rewinds: Rewinds,
 
     pub fn create(capacity: usize, flags: backing.Flags) Error!*Arena {
         const unknown = flags.unknown != 0 or flags.on_node or flags.debug;
@@ -74,8 +81,10 @@ pub const Arena = extern struct {
         errdefer backing.destroy(arena);
         arena.flags = flags;
         arena.is_watched = backing.isWatched();
+        arena.id = last_id.fetchAdd(1, .monotonic) + 1;
         try arena.first.fill(length, true, flags);
         arena.countIn(&arena.first);
+        arena.regular = .{ .first = &arena.first, .last = &arena.first };
         arena.step = length;
         arena.use(&arena.first, arena.first.capacity);
         counts.add(&counts.arenas, 1);
@@ -84,13 +93,10 @@ pub const Arena = extern struct {
 
     /// The arena with everything in it; how many objects there were.
     pub fn destroy(arena: *Arena) u64 {
-        const lost = arena.allocations;
-        var next: ?*Chunk = arena.first.next;
-        while (next) |chunk| {
-            next = chunk.next;
-            chunk.release();
-            backing.destroy(chunk);
-        }
+        const lost = arena.objects();
+        arena.use(&arena.first, 0);
+        _ = arena.dropFree();
+        arena.rewinds.deinit();
         arena.first.release();
         backing.destroy(arena);
         counts.less(&counts.arenas);
@@ -101,17 +107,35 @@ pub const Arena = extern struct {
     fn countIn(arena: *Arena, chunk: *const Chunk) void {
         arena.chunk_count += 1;
         arena.held += chunk.capacity;
-        arena.unused += chunk.memory.length - chunk.capacity;
+        arena.unused += chunk.own_length + chunk.memory.length - chunk.capacity;
     }
 
     fn countOut(arena: *Arena, chunk: *const Chunk) void {
         arena.chunk_count -= 1;
         arena.held -= chunk.capacity;
-        arena.unused -= chunk.memory.length - chunk.capacity;
+        arena.unused -= chunk.own_length + chunk.memory.length - chunk.capacity;
     }
 
-    /// Makes a chunk the current one, with so much of it left.
+    /// Gives a chunk back that is in no list; bytes.
+    fn drop(arena: *Arena, chunk: *Chunk) usize {
+        const bytes = chunk.memory.length;
+        arena.countOut(chunk);
+        chunk.release();
+        backing.destroy(chunk);
+        return bytes;
+    }
+
+    fn dropFree(arena: *Arena) usize {
+        var bytes: usize = 0;
+        while (arena.regular.takeAny()) |chunk| bytes += arena.drop(chunk);
+        while (arena.large.takeAny()) |chunk| bytes += arena.drop(chunk);
+        return bytes;
+    }
+
+    /// Makes a chunk the current one, with so much of it left. Those used after it are free.
     fn use(arena: *Arena, chunk: *Chunk, left: usize) void {
+        arena.listOf(chunk.is_large).last = chunk;
+        arena.listOf(!chunk.is_large).last = chunk.other_last;
         arena.current = chunk;
         arena.base = chunk.memory.address;
         arena.setLeft(left);
@@ -190,30 +214,43 @@ pub const Arena = extern struct {
         return address;
     }
 
-    /// A chunk with so much room, which stands behind the current one then.
+    fn listOf(arena: *Arena, is_large: bool) *ChunkList {
+        return if (is_large) &arena.large else &arena.regular;
+    }
+
+    /// A chunk with so much room: a free one, which stands where the next to be used does, or new.
     fn nextChunk(arena: *Arena, wanted: usize) ?*Chunk {
-        var before = arena.current;
-        for (0..t.arena_chunk_probes_max) |_| {
-            const chunk = before.next orelse break;
-            if (chunk.capacity >= wanted) {
-                before.next = chunk.next;
-                arena.insert(chunk);
-                return chunk;
-            }
-            before = chunk;
-        }
         if (arena.flags.fixed) return null;
+        const is_large = wanted > t.arena_chunk_max;
+        const list = arena.listOf(is_large);
+        const chunk = list.take(wanted) orelse if (is_large)
+            arena.newLarge(wanted) orelse return null
+        else
+            arena.newRegular(wanted) orelse return null;
+        list.insert(chunk);
+        return chunk;
+    }
+
+    /// At most 2 MiB. All but a few free chunks are as large as any such wish.
+    fn newRegular(arena: *Arena, wanted: usize) ?*Chunk {
         const step = std.math.clamp(arena.step *| 2, t.arena_chunk_min, t.arena_chunk_max);
         const chunk = arena.newChunk(@max(step, wanted)) orelse arena.newChunk(wanted) orelse
             return null;
         arena.step = step;
-        arena.insert(chunk);
         return chunk;
     }
 
-    fn insert(arena: *Arena, chunk: *Chunk) void {
-        chunk.next = arena.current.next;
-        arena.current.next = chunk;
+    /// In the place of free ones that are too small: an arena whose large objects have a new size
+    /// each time would hold ever more chunks.
+    fn newLarge(arena: *Arena, wanted: usize) ?*Chunk {
+        var bytes: usize = 0;
+        for (0..t.arena_chunk_probes_max) |_| {
+            if (bytes >= wanted) break;
+            bytes += arena.drop(arena.large.takeAny() orelse break);
+        }
+        const chunk = arena.newChunk(wanted) orelse return null;
+        chunk.is_large = true;
+        return chunk;
     }
 
     fn newChunk(arena: *Arena, length: usize) ?*Chunk {
@@ -222,15 +259,16 @@ pub const Arena = extern struct {
             backing.destroy(chunk);
             return null;
         };
+        chunk.own_length = backing.bytesOf(chunk);
         arena.countIn(chunk);
         return chunk;
     }
 
     fn enter(arena: *Arena, chunk: *Chunk) void {
         const last = arena.current;
-        assert(last.next == chunk);
         arena.notePeak();
-        last.left = arena.leftNow();
+        chunk.previous = last;
+        chunk.other_last = arena.listOf(!chunk.is_large).last;
         chunk.before = last.before + arena.takenOfCurrent();
         // One more: the end of a chunk is not the beginning of the next.
         chunk.offset = last.offset + last.capacity + 1;
@@ -252,71 +290,38 @@ pub const Arena = extern struct {
     pub fn checkpoint(arena: *const Arena) Checkpoint {
         return .{
             .chunk = arena.current,
-            .left = arena.leftNow(),
+            .arena = arena.id,
             .position = arena.position(),
             .allocations = arena.allocations,
             .serial = arena.serial,
         };
     }
 
-    /// Frees everything allocated since. False: the arena was rewound past the checkpoint.
+    /// Frees everything allocated since. False: the arena was rewound past the checkpoint, or it is
+    /// of another arena.
     pub fn rewind(arena: *Arena, moment: *const Checkpoint) bool {
-        if (arena.isUndone(moment)) return false;
+        if (moment.arena != arena.id) return false;
+        if (moment.serial > arena.serial or moment.position > arena.position()) return false;
+        if (arena.rewinds.undid(moment.serial, moment.position)) return false;
+        // No rewind since went below it, so its chunk has been in use ever since.
         const target: *Chunk = @ptrCast(@alignCast(moment.chunk orelse return false));
-        if (arena.trimmed_at > moment.serial and !arena.isInUse(target)) return false;
-        if (moment.left > target.capacity) return false;
-        if (target.offset + (target.capacity - moment.left) != moment.position) return false;
-        arena.goBack(target, moment.left);
+        const taken = moment.position -% target.offset;
+        if (taken > target.capacity) return false;
+        arena.goBack(target, target.capacity - taken);
         arena.allocations = moment.allocations;
-        return true;
-    }
-
-    fn isUndone(arena: *const Arena, moment: *const Checkpoint) bool {
-        if (moment.serial > arena.serial or moment.position > arena.position()) return true;
-        for (arena.rewinds[0..arena.rewind_count]) |each| {
-            if (each.serial > moment.serial and each.position < moment.position) return true;
-        }
-        return false;
-    }
-
-    /// Whether a chunk is the current one or before it. Only after a trim: the chunk may be gone.
-    fn isInUse(arena: *const Arena, wanted: *const Chunk) bool {
-        var chunk: *const Chunk = &arena.first;
-        while (chunk != wanted) {
-            if (chunk == arena.current) return false;
-            chunk = chunk.next orelse return false;
-        }
         return true;
     }
 
     fn goBack(arena: *Arena, target: *Chunk, left: usize) void {
         arena.notePeak();
         if (arena.is_watched) {
-            var chunk = target;
-            chunk.forbidBelow(left);
-            while (chunk != arena.current) {
-                chunk = chunk.next.?;
-                chunk.forbidBelow(chunk.capacity);
-            }
+            var chunk = arena.current;
+            while (chunk != target) : (chunk = chunk.previous.?) chunk.forbidBelow(chunk.capacity);
+            target.forbidBelow(left);
         }
         arena.use(target, left);
-        arena.noteRewind();
-    }
-
-    /// Earlier rewinds to here or further on say nothing that this one does not.
-    fn noteRewind(arena: *Arena) void {
-        const now = arena.position();
         arena.serial += 1;
-        while (arena.rewind_count > 0) : (arena.rewind_count -= 1) {
-            if (arena.rewinds[arena.rewind_count - 1].position < now) break;
-        }
-        if (arena.rewind_count == arena.rewinds.len) {
-            const rest = arena.rewinds.len - 1;
-            @memmove(arena.rewinds[0..rest], arena.rewinds[1..]);
-            arena.rewind_count = rest;
-        }
-        arena.rewinds[arena.rewind_count] = .{ .serial = arena.serial, .position = now };
-        arena.rewind_count += 1;
+        arena.rewinds.note(arena.serial, arena.position());
     }
 
     /// Frees everything, keeps all chunks.
@@ -326,27 +331,23 @@ pub const Arena = extern struct {
         arena.resets += 1;
     }
 
-    /// Gives the chunks behind the current one back; bytes.
+    /// Gives the chunks that hold nothing back; bytes.
     pub fn trim(arena: *Arena) usize {
-        var bytes: usize = 0;
-        while (arena.current.next) |chunk| {
-            arena.current.next = chunk.next;
-            bytes += chunk.memory.length;
-            arena.countOut(chunk);
-            chunk.release();
-            backing.destroy(chunk);
-        }
-        arena.serial += 1;
-        arena.trimmed_at = arena.serial;
-        return bytes;
+        return arena.dropFree() + arena.rewinds.trim();
+    }
+
+    /// Objects since the last reset.
+    pub fn objects(arena: *const Arena) u64 {
+        // Under a checker there are redzones between them, and every call is counted.
+        const is_counted = arena.object_size == 0 or arena.is_watched;
+        return if (is_counted) arena.allocations else arena.bytesInUse() / arena.object_size;
     }
 
     pub fn stats(arena: *const Arena) Stats {
         const in_use = arena.bytesInUse();
-        const others = arena.chunk_count - 1;
-        const structures = backing.bytesOf(arena) + others * backing.bytesOf(&arena.first);
+        const structures = backing.bytesOf(arena) + arena.rewinds.memory.length;
         return .{
-            .allocations = arena.allocations,
+            .allocations = arena.objects(),
             .bytes_in_use = in_use,
             .bytes_held = arena.held,
             .bytes_peak = @max(arena.peak, in_use),
@@ -363,20 +364,26 @@ pub const Arena = extern struct {
         assert(arena.base % natural_alignment == 0);
         var held: u64 = 0;
         var chunk_count: u64 = 0;
-        var is_current_seen = false;
-        var next: ?*const Chunk = &arena.first;
-        while (next) |chunk| : (next = chunk.next) {
-            held += chunk.capacity;
-            chunk_count += 1;
-            is_current_seen = is_current_seen or chunk == arena.current;
+        for ([_]*const ChunkList{ &arena.regular, &arena.large }) |list| {
+            var is_last_seen = list.last == null;
+            var next = list.first;
+            while (next) |chunk| : (next = chunk.next) {
+                held += chunk.capacity;
+                chunk_count += 1;
+                is_last_seen = is_last_seen or chunk == list.last;
+                assert(chunk.is_large == (list == &arena.large));
+            }
+            assert(is_last_seen);
         }
-        assert(is_current_seen);
         assert(held == arena.held);
         assert(chunk_count == arena.chunk_count);
+        const last = if (arena.current.is_large) arena.large.last else arena.regular.last;
+        assert(last == arena.current);
+        arena.rewinds.check();
     }
 
-    /// The arena as the standard library's allocator. Only what was allocated last grows smaller
-    /// in place; nothing is freed one by one.
+    /// The arena as the standard library's allocator. Every block may become smaller in place, none
+    /// larger, and that gains nothing: memory comes back when the arena is reset or rewound.
     pub fn allocator(arena: *Arena) std.mem.Allocator {
         return .{ .ptr = arena, .vtable = &vtable };
     }

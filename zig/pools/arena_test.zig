@@ -1,5 +1,6 @@
 //! Tests of arenas: a model of live objects with verified contents, every call of the system
-//! refused once, rewinds nested deeper than an arena remembers, the standard library's allocator.
+//! refused once, which checkpoints are undone, memory that is used again, the standard library's
+//! allocator.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -74,26 +75,69 @@ test "arena: random calls against a model" {
     try expectEqual(count, arena.destroy());
 }
 
-test "arena: a checkpoint that a rewind undid stays undone" {
-    const arena = try Arena.create(100_000, .{});
+/// A moment that stays in the list when it is undone.
+const Kept = struct { checkpoint: arena_file.Checkpoint, is_undone: bool = false };
+
+test "arena: a checkpoint is taken exactly as long as no rewind undid it" {
+    const arena = try Arena.create(1000, .{});
     defer _ = arena.destroy();
-    _ = arena.alloc(16).?;
-    const low = arena.checkpoint();
-    _ = arena.alloc(64).?;
-    const high = arena.checkpoint();
-    try expect(arena.rewind(&low));
-    _ = arena.alloc(640).?;
-    try expect(!arena.rewind(&high));
-    // Later rewinds that go less far back do not make it forget.
-    for (0..t.arena_rewinds_max - 2) |_| {
-        const here = arena.checkpoint();
-        _ = arena.alloc(64).?;
-        try expect(arena.rewind(&here));
-        _ = arena.alloc(64).?;
+    var moments: [3000]Kept = undefined;
+    var count: usize = 0;
+    var refused: usize = 0;
+    var source: std.Random.DefaultPrng = .init(29);
+    const random = source.random();
+    while (count < moments.len) {
+        const choice = random.uintLessThan(u32, 1000);
+        if (choice < 400) {
+            moments[count] = .{ .checkpoint = arena.checkpoint() };
+            count += 1;
+        } else if (choice < 700) {
+            _ = arena.alloc(random.uintLessThan(usize, 2000)).?;
+        } else if (choice == 700) {
+            arena.reset();
+            for (moments[0..count]) |*moment| {
+                moment.is_undone = moment.is_undone or moment.checkpoint.position > 0;
+            }
+        } else if (choice == 701) {
+            _ = arena.trim();
+        } else if (count > 0) {
+            // Mostly to one of the last, so that many rewinds count.
+            const near = @min(count, if (choice < 720) count else 8);
+            const chosen = &moments[count - 1 - random.uintLessThan(usize, near)];
+            const is_taken = arena.rewind(&chosen.checkpoint);
+            try expectEqual(!chosen.is_undone, is_taken);
+            refused += @intFromBool(!is_taken);
+            if (!is_taken) continue;
+            const position = chosen.checkpoint.position;
+            for (moments[0..count]) |*moment| {
+                moment.is_undone = moment.is_undone or moment.checkpoint.position > position;
+            }
+        }
+        arena.check();
     }
-    try expect(!arena.rewind(&high));
-    try expect(arena.rewind(&low));
-    try expectEqual(@as(u64, 1), arena.stats().allocations);
+    try expect(refused > 500);
+    try expect(arena.rewinds.count > 1);
+}
+
+test "arena: large objects of ever other sizes use the same memory again" {
+    const arena = try Arena.create(64 * t.kib, .{});
+    defer _ = arena.destroy();
+    var source: std.Random.DefaultPrng = .init(41);
+    const random = source.random();
+    for (0..400) |_| {
+        var used: usize = 0;
+        while (used < 32 * t.mib) {
+            const is_large = random.uintLessThan(u32, 20) == 0;
+            const least: usize = if (is_large) t.mib else 50_000;
+            const size = least + random.uintLessThan(usize, if (is_large) 7 * t.mib else 50_000);
+            _ = arena.alloc(size).?;
+            used += size;
+        }
+        arena.check();
+        arena.reset();
+        const now = arena.stats();
+        try expect(now.bytes_held < 2 * now.bytes_peak + 8 * t.mib);
+    }
 }
 
 test "arena: what it may be asked for" {
@@ -174,6 +218,7 @@ test "TypedArena: in order, counted" {
         orders.reset();
     }
     _ = orders.create().?;
+    try expectEqual(@as(u64, 1), orders.arena.stats().allocations);
     try expectEqual(@as(u64, 1), orders.deinit());
     const Line = struct { words: [3]u64 align(64) };
     const lines = try TypedArena(Line).init(10, .{ .fixed = true });

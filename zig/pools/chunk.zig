@@ -6,16 +6,21 @@ const backing = @import("backing.zig");
 
 pub const Chunk = extern struct {
     memory: backing.Memory,
-    /// In the order of use.
+    /// In its list.
     next: ?*Chunk,
+    /// Bytes of the structure itself; 0: it is a part of the arena.
+    own_length: usize,
+    /// More than an arena grows by: in the list of large ones.
+    is_large: bool,
     /// Bytes of the memory that are used: for the first chunk what was asked for.
     capacity: usize,
     /// Set when it becomes the current one: bytes in use in the chunks before, and its beginning
     /// on a scale on which every later moment without a rewind has a higher position.
     before: u64,
     offset: u64,
-    /// What was left when the chunk behind it became the current one.
-    left: usize,
+    /// Set likewise: the current one until then, and the last in use of the other list.
+    previous: ?*Chunk,
+    other_last: ?*Chunk,
 
     /// Memory for a chunk of at least `length` bytes. `is_exact`: of no more than that.
     pub fn fill(chunk: *Chunk, length: usize, is_exact: bool, flags: backing.Flags) !void {

@@ -17,6 +17,7 @@ test {
     _ = @import("arena_test.zig");
     _ = backing;
     _ = @import("block_set.zig");
+    _ = @import("rewinds.zig");
     _ = place;
     _ = pool;
     _ = @import("pool_test.zig");

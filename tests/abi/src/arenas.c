@@ -193,6 +193,72 @@ OURS(rewinds_to_a_checkpoint) {
     alloc_arena_destroy(arena);
 }
 
+/* However many rewinds come after the one that undid it, and each less far back. */
+OURS(undone_for_good) {
+    alloc_arena_t *arena = make(1 << 16, 0);
+    alloc_arena_checkpoint_t start = alloc_arena_checkpoint(arena);
+    alloc_arena_alloc(arena, 48);
+    alloc_arena_checkpoint_t old = alloc_arena_checkpoint(arena);
+    alloc_arena_reset(arena);
+    char *live = alloc_arena_alloc(arena, 96);
+    fill(live, 96, 7);
+    alloc_arena_checkpoint_t outer = alloc_arena_checkpoint(arena);
+    for (int i = 0; i < 10000; i++) {
+        alloc_arena_checkpoint_t here = alloc_arena_checkpoint(arena);
+        for (int turn = 0; turn < 2; turn++) {
+            alloc_arena_alloc(arena, 32);
+            CHECK(alloc_arena_rewind(arena, here) == 0, "here, after %d others", i);
+        }
+        alloc_arena_alloc(arena, 16);
+        errno = 0;
+        CHECK(alloc_arena_rewind(arena, old) == -1 && errno == EINVAL, "%d rewinds later", i);
+    }
+    CHECK(alloc_arena_rewind(arena, outer) == 0, "a valid one, as many rewinds later");
+    CHECK(alloc_arena_rewind(arena, old) == -1, "after it");
+    alloc_arena_alloc(arena, 32);
+    CHECK(intact(live, 96, 7) == 96, "memory of a live object");
+    CHECK(alloc_arena_rewind(arena, start) == 0, "the empty arena");
+    alloc_arena_destroy(arena);
+}
+
+OURS(checkpoint_of_another_arena) {
+    alloc_arena_t *arena = make(1000, 0), *other = make(1000, 0);
+    for (int i = 0; i < 3; i++) alloc_arena_alloc(arena, 100), alloc_arena_alloc(other, 100);
+    alloc_arena_checkpoint_t of_other = alloc_arena_checkpoint(other);
+    alloc_arena_alloc(arena, 100);
+    errno = 0;
+    CHECK(alloc_arena_rewind(arena, of_other) == -1 && errno == EINVAL, "taken");
+    CHECK(stats(arena).allocations == 4, "nothing happened");
+    /* One that is gone, and its place taken by the next. */
+    alloc_arena_destroy(other);
+    other = make(1000, 0);
+    for (int i = 0; i < 5; i++) alloc_arena_alloc(other, 100);
+    errno = 0;
+    CHECK(alloc_arena_rewind(other, of_other) == -1 && errno == EINVAL, "of one that is gone");
+    CHECK(stats(other).allocations == 5, "nothing happened");
+    alloc_arena_destroy(other);
+    alloc_arena_destroy(arena);
+}
+
+/* Large objects of ever other sizes among small ones: what is held stays in proportion. */
+OURS(large_objects_use_memory_again) {
+    alloc_arena_t *arena = make(1 << 16, 0);
+    uint64_t state = 5;
+    for (int frame = 0; frame < 2000; frame++) {
+        for (size_t used = 0; used < 32 * MIB;) {
+            size_t size = next_random(&state) % 20 == 0 ? MIB + next_random(&state) % (7 * MIB)
+                                                        : 50000 + next_random(&state) % 50000;
+            CHECK(alloc_arena_alloc(arena, size) != NULL, "object");
+            used += size;
+        }
+        alloc_arena_reset(arena);
+        alloc_arena_stats_t now = stats(arena);
+        CHECK(now.bytes_held < 2 * now.bytes_peak + 8 * MIB, "frame %d: %zu held, at most %zu",
+              frame, (size_t)now.bytes_held, (size_t)now.bytes_peak);
+    }
+    alloc_arena_destroy(arena);
+}
+
 /* Checkpoints in chunks that trim gave back are refused, not followed. */
 OURS(checkpoint_of_a_chunk_that_is_gone) {
     alloc_arena_t *arena = make(64, 0);
