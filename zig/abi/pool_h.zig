@@ -8,7 +8,8 @@ const refusal = @import("refusal.zig");
 const Place = pools.place.Place;
 const Pool = pools.Pool;
 
-/// alloc_pool_options_t. Grows at its end only; what a caller does not know of is zero.
+/// alloc_pool_options_t. Grows at its end only; what a caller does not know of is zero, and what
+/// this library does not know of must be.
 const CreateOptions = extern struct {
     object_size: usize = 0,
     capacity: usize = 0,
@@ -18,12 +19,13 @@ const CreateOptions = extern struct {
     node: c_int = 0,
 };
 
-/// The caller's options; a null pointer, or an unknown policy, is invalid.
+/// The caller's options; a null pointer, an unknown policy, or an option from the future is invalid.
 pub fn optionsFrom(options: ?*const anyopaque, size: usize) !pools.pool.Options {
     const source: [*]const u8 = @ptrCast(options orelse return error.InvalidArgument);
     var known: CreateOptions = .{};
     const length = @min(size, @sizeOf(CreateOptions));
     @memcpy(std.mem.asBytes(&known)[0..length], source[0..length]);
+    if (!std.mem.allEqual(u8, source[length..size], 0)) return error.InvalidArgument;
     return .{
         .object_size = known.object_size,
         .capacity = known.capacity,

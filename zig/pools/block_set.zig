@@ -80,9 +80,26 @@ pub const BlockSet = extern struct {
 
     /// Any one of them; null: the set is empty.
     pub fn first(set: *const BlockSet) ?usize {
-        if (set.count == 0) return null;
-        for (set.entries()) |entry| if (entry.address != 0) return entry.address;
-        return null;
+        var iterator = set.blocks();
+        return (iterator.next() orelse return null).address;
+    }
+
+    pub const Iterator = struct {
+        rest: []const Entry,
+
+        pub fn next(iterator: *Iterator) ?Entry {
+            while (iterator.rest.len > 0) {
+                const entry = iterator.rest[0];
+                iterator.rest = iterator.rest[1..];
+                if (entry.address != 0) return entry;
+            }
+            return null;
+        }
+    };
+
+    /// All of them, in no order. The set may not change meanwhile.
+    pub fn blocks(set: *const BlockSet) Iterator {
+        return .{ .rest = if (set.count == 0) &.{} else set.entries() };
     }
 
     pub fn deinit(set: *BlockSet) void {

@@ -141,7 +141,7 @@ pub fn free(pool: *Pool, slab: *PoolSlab, object: usize, place: Place) void {
     pool.frees += 1;
 }
 
-/// See Pool.check.
+/// See Pool.check. Objects of the general heap have guards too.
 pub fn check(pool: *const Pool, text: *base.Text) ?usize {
     var free_objects: usize = 0;
     var next_slab: ?*PoolSlab = pool.newest;
@@ -153,6 +153,14 @@ pub fn check(pool: *const Pool, text: *base.Text) ?usize {
             const reason = faultOf(pool, object, record) orelse continue;
             historyOf(record, .unknown).write(text, reason);
             return object;
+        }
+    }
+    if (pool.has_guards) {
+        var blocks = pool.fallback.blocks();
+        while (blocks.next()) |entry| {
+            const reason = overflow(pool, entry.address) orelse continue;
+            (History{ .allocated = entry.place }).write(text, reason);
+            return entry.address;
         }
     }
     return checkList(pool, free_objects, text);

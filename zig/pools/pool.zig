@@ -37,8 +37,9 @@ pub const Options = struct {
     /// How objects lie; a checked pool keeps `guard` bytes free on either side.
     pub fn shape(options: *const Options, guard: usize) Error!slab_file.Shape {
         if (options.object_size == 0 or options.capacity == 0) return error.InvalidArgument;
+        const is_power = options.alignment == 0 or std.math.isPowerOfTwo(options.alignment);
+        if (!is_power) return error.InvalidArgument;
         const alignment = @max(options.alignment, object_alignment_min);
-        if (!std.math.isPowerOfTwo(alignment)) return error.InvalidArgument;
         _ = std.math.mul(usize, options.object_size, options.capacity) catch
             return error.InvalidArgument;
         const size = @max(options.object_size, object_size_min);

@@ -139,6 +139,26 @@ test "pool: check tells what is wrong and where it was allocated" {
     try std.testing.expectEqualStrings("", faultIn(pool, &buffer));
 }
 
+test "pool: check looks at objects of the general heap too" {
+    var buffer: [440]u8 = undefined;
+    const pool = try Pool.create(&.{ .object_size = 24, .capacity = 1, .policy = .fall_back });
+    defer _ = pool.destroy();
+    var objects: [40]usize = undefined;
+    for (&objects, 0..) |*object, line| {
+        object.* = pool.allocSlow(.{ .file = "a.c", .line = @intCast(line) });
+    }
+    try std.testing.expectEqualStrings("", faultIn(pool, &buffer));
+    const behind: *u8 = @ptrFromInt(objects[39] + 24);
+    behind.* +%= 1;
+    try std.testing.expectEqualStrings("overflow, allocated at a.c:39", faultIn(pool, &buffer));
+    behind.* -%= 1;
+    const before: *u8 = @ptrFromInt(objects[7] - 1);
+    before.* +%= 1;
+    try std.testing.expectEqualStrings("underflow, allocated at a.c:7", faultIn(pool, &buffer));
+    before.* -%= 1;
+    try std.testing.expectEqualStrings("", faultIn(pool, &buffer));
+}
+
 test "TypedPool: objects of a type" {
     const Order = struct { price: u64, amount: u32 };
     const orders = try TypedPool(Order).init(.{ .capacity = 3, .policy = .grow });

@@ -31,7 +31,9 @@ pub inline fn take(size: usize) ?usize {
 
 /// The whole of an allocation; 0: refused.
 pub noinline fn allocSlow(size: usize) usize {
-    return heap.allocate(if (size <= t.router_size_max) sizeOf(size) else size);
+    // A memory checker is told the size that was asked for.
+    const is_rounded = size <= t.router_size_max and !heap.watched.isOn();
+    return heap.allocate(if (is_rounded) sizeOf(size) else size);
 }
 
 /// Gives the calling thread a heap, and each of its magazines for the router's classes blocks that

@@ -38,7 +38,7 @@ const apart = 128;
 
 const Word = atomic.Value(u64);
 
-/// Under a checker: the link of an object that is handed out.
+/// Where links lie apart: that of an object that is handed out.
 const link_live = std.math.maxInt(u64);
 
 const Shard = extern struct {
@@ -59,9 +59,12 @@ pub const SharedPool = extern struct {
     unit_count: usize,
     unit_shift: u32,
     tag_shift: u32,
-    /// Where links are, and how much nearer to each other than objects: elsewhere under a checker.
+    /// Where links are, and how much nearer to each other than objects.
     links: usize,
     link_shift: u32,
+    /// In builds with checks, and under a memory checker: links lie apart from the objects, say
+    /// which of them are live, and no write to a freed object tears them.
+    is_checked: bool,
     is_watched: bool,
     size: usize,
     stride: usize,
@@ -105,21 +108,23 @@ pub const SharedPool = extern struct {
         pool.stride = shape.stride;
         pool.lead = shape.lead;
         pool.total = options.capacity;
-        if (watched) try pool.watch();
+        pool.is_watched = watched;
+        if (build_options.checks or watched) try pool.moveLinks();
+        if (watched) {
+            os.checker.openGroup(@intFromPtr(pool));
+            os.checker.forbid(pool.memory.address, pool.memory.length);
+        }
         counts.add(&counts.shared_pools, 1);
         return pool;
     }
 
-    /// Under a checker free objects are nobody's to touch: links lie apart.
-    fn watch(pool: *SharedPool) Error!void {
-        pool.is_watched = true;
-        pool.link_shift = 1; // A stride is 32 bytes or more then.
+    fn moveLinks(pool: *SharedPool) Error!void {
+        pool.is_checked = true;
+        pool.link_shift = 1; // 8 bytes for each unit, which has 16 or more.
         pool.link_memory = try backing.acquire(.{ .length = pool.memory.length >> 1 });
         pool.links = pool.link_memory.address;
         const bytes: [*]u8 = @ptrFromInt(pool.links);
         @memset(bytes[0..pool.link_memory.length], 0);
-        os.checker.openGroup(@intFromPtr(pool));
-        os.checker.forbid(pool.memory.address, pool.memory.length);
     }
 
     /// With every object; how many were live. No other call may run or come.
@@ -128,8 +133,8 @@ pub const SharedPool = extern struct {
         if (pool.is_watched) {
             os.checker.closeGroup(@intFromPtr(pool));
             os.checker.allow(pool.memory.address, pool.memory.length);
-            backing.release(pool.link_memory);
         }
+        if (pool.is_checked) backing.release(pool.link_memory);
         backing.release(pool.memory);
         backing.destroy(pool);
         counts.less(&counts.shared_pools);
@@ -188,7 +193,7 @@ pub const SharedPool = extern struct {
         var number = pool.pop(shard);
         if (number == 0) number = pool.allocSlow(shard);
         if (number == 0) return 0;
-        if (pool.is_watched) pool.tellOut(number);
+        if (pool.is_checked) pool.noteOut(number);
         return pool.objectOf(number);
     }
 
@@ -331,7 +336,7 @@ pub const SharedPool = extern struct {
         const unit = std.math.rotr(usize, offset, pool.unit_shift);
         if (unit >= pool.unit_count) return false;
         if (build_options.checks and offset % pool.stride != 0) return false;
-        if (pool.is_watched) pool.tellBack(unit + 1);
+        if (pool.is_checked) pool.noteBack(unit + 1);
         pool.pushChain(pool.home(), unit + 1, unit + 1);
         return true;
     }
@@ -343,19 +348,23 @@ pub const SharedPool = extern struct {
         return if (inside) "interior pointer" else "foreign pointer";
     }
 
-    noinline fn tellOut(pool: *SharedPool, number: u64) void {
+    noinline fn noteOut(pool: *SharedPool, number: u64) void {
         @branchHint(.cold);
         pool.linkOf(number).store(link_live, .monotonic); // The caller's object.
+        if (!pool.is_watched) return;
         os.checker.handOutIn(@intFromPtr(pool), pool.objectOf(number), pool.size);
     }
 
-    noinline fn tellBack(pool: *SharedPool, number: u64) void {
+    noinline fn noteBack(pool: *SharedPool, number: u64) void {
         @branchHint(.cold);
         const object = pool.objectOf(number);
         // monotonic: of two threads that free it, one finds it live.
         if (pool.linkOf(number).swap(0, .monotonic) != link_live) {
-            pool_file.refuse(object, "double free", .{});
+            const is_object = ((number - 1) << @intCast(pool.unit_shift)) % pool.stride == 0;
+            const reason = if (is_object) "double free, or never allocated" else "interior pointer";
+            os.report.misuse("shared_pool_free", object, reason);
         }
+        if (!pool.is_watched) return;
         os.checker.takeBackFrom(@intFromPtr(pool), object, pool.size);
     }
 

@@ -135,7 +135,9 @@ OURS(bad_arguments) {
     REFUSED(EINVAL, hft_pool_create(SIZE_MAX, SIZE_MAX));
     REFUSED(ENOMEM, hft_pool_create((size_t)1 << 40, 1 << 20));
     REFUSED(EINVAL, hft_pool_create_aligned(8, 10, 0));
-    REFUSED(EINVAL, hft_pool_create_aligned(8, 10, 24));
+    for (size_t alignment = 3; alignment < 100; alignment++)
+        if ((alignment & (alignment - 1)) != 0)
+            REFUSED(EINVAL, hft_pool_create_aligned(8, 10, alignment));
     REFUSED(EINVAL, hft_pool_create_numa(8, 10, -1));
     REFUSED(EINVAL, hft_pool_create_numa(8, 10, 1000000));
     REFUSED(EINVAL, hft_pool_create_debug(0, 10));

@@ -211,7 +211,10 @@ OURS(bad_options) {
     REFUSED(ENOMEM, "over PTRDIFF_MAX", .object_size = SIZE_MAX, .capacity = 1);
     REFUSED(ENOMEM, "over PTRDIFF_MAX", .object_size = 16, .capacity = SIZE_MAX / 32 + 1);
     REFUSED(ENOMEM, "too much", .object_size = 1 << 20, .capacity = (size_t)1 << 40);
-    REFUSED(EINVAL, "alignment", .object_size = 8, .capacity = 8, .alignment = 48);
+    for (size_t alignment = 3; alignment < 100; alignment++) {
+        if ((alignment & (alignment - 1)) == 0) continue;
+        REFUSED(EINVAL, "alignment", .object_size = 8, .capacity = 8, .alignment = alignment);
+    }
     REFUSED(EINVAL, "alignment", .object_size = 8, .capacity = 8, .alignment = SIZE_MAX);
     REFUSED(EINVAL, "policy", .object_size = 8, .capacity = 8, .policy = 3);
     REFUSED(EINVAL, "policy", .object_size = 8, .capacity = 8, .policy = -1);
@@ -226,6 +229,21 @@ OURS(bad_options) {
     alloc_pool_options_t options = {.object_size = 8, .capacity = 8};
     errno = 0;
     CHECK(alloc_pool_create(&options, 8) == NULL && errno == EINVAL, "no capacity in so few bytes");
+    /* Options of a later library: fit as long as they are zero. */
+    struct {
+        alloc_pool_options_t known;
+        unsigned char later[24];
+    } future = {.known = options};
+    alloc_pool_t *pool = alloc_pool_create(&future.known, sizeof future);
+    CHECK(pool != NULL, "later options of zero: errno %d", errno);
+    alloc_pool_destroy(pool);
+    for (size_t i = 0; i < sizeof future.later; i++) {
+        memset(future.later, 0, sizeof future.later);
+        future.later[i] = 1;
+        errno = 0;
+        CHECK(alloc_pool_create(&future.known, sizeof future) == NULL, "unknown byte %zu", i);
+        CHECK(errno == EINVAL, "unknown byte %zu: errno %d", i, errno);
+    }
     errno = 0;
     CHECK(alloc_pool_check(NULL) == -1 && errno == EINVAL, "check of NULL");
 }

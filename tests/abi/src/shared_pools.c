@@ -177,6 +177,7 @@ OURS(bad_options) {
         {.object_size = 8, .capacity = 0},
         {.object_size = 8, .capacity = SIZE_MAX / 4},
         {.object_size = 8, .capacity = (size_t)1 << 32},
+        {.object_size = 8, .capacity = 8, .alignment = 3},
         {.object_size = 8, .capacity = 8, .alignment = 24},
         {.object_size = 8, .capacity = 8, .policy = ALLOC_POOL_GROW},
         {.object_size = 8, .capacity = 8, .policy = ALLOC_POOL_FALL_BACK},

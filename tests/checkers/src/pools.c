@@ -1,5 +1,6 @@
 /* One error a case on objects of pools and arenas, and traffic without any, as errors.c. */
 #include "alloc.h"
+#include "hft_alloc.h"
 
 #include "../../abi/src/check.h"
 
@@ -162,6 +163,26 @@ OURS(use_after_shared_pool_free) {
     alloc_shared_pool_free(pool, object);
     object[0] = 1;
     alloc_shared_pool_destroy(pool);
+}
+
+/* Classes of 64, 512 and 16 bytes. */
+OURS(overflow_of_router) {
+    char *block = hft_alloc(40);
+    block[40] = 1;
+    hft_free(block);
+}
+
+OURS(overflow_of_medium_in_router) {
+    char *block = hft_alloc(300);
+    seen = block[300];
+    hft_free(block);
+}
+
+OURS(overflow_of_prepared_router) {
+    hft_thread_init();
+    char *block = hft_alloc(13);
+    block[13] = 1;
+    hft_free(block);
 }
 
 OURS(overflow_of_arena) {

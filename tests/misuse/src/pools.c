@@ -154,6 +154,21 @@ OURS(overflow_of_fallback) {
     alloc_pool_free_at(falls_back, object, "b.c", 12);
 }
 
+OURS(overflow_of_fallback_found_by_check) {
+    alloc_pool_options_t options = {.object_size = SIZE,
+                                    .capacity = 1,
+                                    .policy = ALLOC_POOL_FALL_BACK,
+                                    .flags = ALLOC_DEBUG};
+    alloc_pool_t *falls_back = alloc_pool_create(&options, sizeof options);
+    alloc_pool_alloc(falls_back);
+    object = alloc_pool_alloc_at(falls_back, "a.c", 5);
+    CHECK(alloc_pool_check(falls_back) == 0, "nothing is wrong yet");
+    object[SIZE] = 1;
+    expect("pool_check", object, "overflow, allocated at a.c:5");
+    CHECK(alloc_pool_check(falls_back) == -1, "not found");
+    abort();
+}
+
 /* Also level 0 sees these, for what they cost nothing. */
 static alloc_pool_t *plain(void) {
     alloc_pool_options_t options = {.object_size = SIZE, .capacity = COUNT};
