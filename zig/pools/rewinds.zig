@@ -138,6 +138,8 @@ test "Rewinds: without memory for more none is forgotten" {
         try std.testing.expect(!rewinds.undid(0, 16));
         try std.testing.expect(rewinds.undid(serial - 1, serial * 16 + 1));
         try std.testing.expect(!rewinds.undid(serial, serial * 16 + 1));
+        // Undone by the last but one.
+        try std.testing.expect(rewinds.undid(serial - 2, (serial - 1) * 16 + 1));
     }
     os.fake.failNone();
     for (blocks[0..taken]) |block| backing.freeBlock(block);
