@@ -19,7 +19,7 @@ const CreateOptions = extern struct {
     node: c_int = 0,
 };
 
-/// The caller's options; a null pointer, an unknown policy, or an option from the future is invalid.
+/// The caller's options; a null pointer, an unknown policy, or one from the future is invalid.
 pub fn optionsFrom(options: ?*const anyopaque, size: usize) !pools.pool.Options {
     const source: [*]const u8 = @ptrCast(options orelse return error.InvalidArgument);
     var known: CreateOptions = .{};

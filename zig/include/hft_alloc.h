@@ -69,7 +69,8 @@ void hft_arena_destroy(hft_arena_t *arena);
 /* ---- The router ----
  * Blocks of 16, 32, 64, 128, 256, 512, 1024 and 2048 bytes from pools of the calling thread, which
  * are refilled from slabs and returned when the thread ends; larger ones from the heap. Any thread
- * may free them. Size 0 is as 1. NULL with errno ENOMEM. */
+ * may free them. Size 0 is as 1. NULL with errno ENOMEM. Under Valgrind or AddressSanitizer a block
+ * has the size that was asked for, not that of its class. */
 
 /* Makes the first hft_alloc of the process as fast as later ones. Need not be called. */
 void hft_init(void);
