@@ -17,9 +17,13 @@ from tests.native import ROOT, Case, Subject, cases_of
 
 SOURCES = ROOT / "tests" / "abi" / "src"
 PAGES = (4096, 16384, 65536)
-SHORT = ("alignment.c", "alloc_h.c", "errno_kept.c", "overflow.c", "realloc.c", "zeroing.c")
+SHORT = (
+    "alignment.c", "alloc_h.c", "arenas.c", "errno_kept.c", "overflow.c", "pools.c", "realloc.c",
+    "zeroing.c",
+)  # fmt: skip
 LONG = (
-    *SHORT, "fork.c", "introspect.c", "libc_results.c", "signals.c", "threads.c", "usable.c",
+    *SHORT, "fork.c", "heaps.c", "hft.c", "introspect.c", "libc_results.c", "shared_pools.c",
+    "signals.c", "threads.c", "usable.c",
 )  # fmt: skip
 
 # On aarch64 each of these but sparse.c, kept.c and those of libstdc++, and each case below, was
