@@ -44,6 +44,7 @@ NOT_HERE_PROGRAMS = {
 MINCORE = "qemu answers mincore in pages of the host, 16 times as many as there is room for"
 SIZES = "reads /proc/self/statm, which counts qemu's own memory in pages of the host"
 FORKS = "qemu loses a child that several threads, or a handler, have forked"
+POPULATE = "qemu answers MADV_POPULATE_WRITE with 0 and does nothing"
 STORMS = "signals come faster than qemu delivers them: no end"
 NOT_HERE: dict[str, str] = {
     "alloc_h.stats_of_huge_blocks": MINCORE,
@@ -53,6 +54,8 @@ NOT_HERE: dict[str, str] = {
     "fork.C26_vfork_child_that_allocates": "vfork is fork there",
     "fork.C27_child_of_many_threads_has_threads": FORKS,
     "fork.C30_fork_in_a_signal_handler": FORKS,
+    "hft.pool_needs_no_page_later": POPULATE,
+    "pools.prefaulted": POPULATE,
     "realloc.C34_zero_frees": SIZES,
     "realloc.huge_growth_does_not_copy": SIZES,
     "signals.C30_handler_forks_and_child_returns": FORKS,
