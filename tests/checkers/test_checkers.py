@@ -16,6 +16,7 @@ PROGRAMS = ("errors.c", "heaps.c", "operators.cpp", "pools.c")
 CLEAN_CASES = [
     ("errors.c", "clean"),
     ("heaps.c", "clean"),
+    ("heaps.c", "clean_stale_handle"),
     ("operators.cpp", "clean"),
     ("operators.cpp", "clean_aligned"),
     ("pools.c", "clean"),

@@ -154,8 +154,8 @@ pub noinline fn create(bytes_max: usize) ?Handle {
 fn takeOrMake(me: u32) ?*Explicit {
     waiting_lock.acquire(me);
     defer waiting_lock.release();
-    if (waiting_count >= waiting_min) return takeWaiting();
-    return make(me) orelse if (waiting_count > 0) takeWaiting() else null;
+    if (waiting_count >= waiting_min) if (takeWaiting()) |explicit| return explicit;
+    return make(me) orelse takeWaiting();
 }
 
 fn make(me: u32) ?*Explicit {
@@ -172,13 +172,16 @@ fn make(me: u32) ?*Explicit {
     return explicit;
 }
 
-fn takeWaiting() *Explicit {
-    const explicit = waiting_first.?;
-    waiting_first = explicit.next;
-    if (waiting_first == null) waiting_last = null;
-    waiting_count -= 1;
-    explicit.next = null;
-    return explicit;
+fn takeWaiting() ?*Explicit {
+    while (waiting_first) |explicit| {
+        waiting_first = explicit.next;
+        if (waiting_first == null) waiting_last = null;
+        waiting_count -= 1;
+        explicit.next = null;
+        // Torn while it waited, by a fork during a trim: left out for good.
+        if (isWhole(explicit)) return explicit;
+    }
+    return null;
 }
 
 fn addWaiting(explicit: *Explicit, me: u32) void {
@@ -208,7 +211,9 @@ fn enter(handle: Handle, me: u32) ?*Explicit {
 /// Frees every block; how many were live.
 pub noinline fn destroy(handle: Handle) u64 {
     const explicit = find(handle) orelse refuseDestroy(handle);
-    if (watched.isOn() and !watched.isAside()) watched.freeAll(explicit);
+    if (watched.isOn() and !watched.isAside() and isCurrentNow(explicit, handle)) {
+        watched.freeAll(explicit);
+    }
     const call = slow.Call.begin() orelse return 0;
     defer call.end();
     const me = call.heap.id;
@@ -230,6 +235,12 @@ pub noinline fn destroy(handle: Handle) u64 {
     if (was_whole) addWaiting(explicit, me);
     region.run_allocator.purgeExcess(me);
     return dropped;
+}
+
+fn isCurrentNow(explicit: *Explicit, handle: Handle) bool {
+    explicit.lock.acquire(thread.holder());
+    defer explicit.lock.release();
+    return explicit.isCurrent(handle);
 }
 
 fn refuseDestroy(handle: Handle) noreturn {
@@ -382,15 +393,16 @@ pub noinline fn free(heap: *Heap, pointer: usize, entry: u32, function: []const 
 /// Frees a block of this heap; false: it is not of this heap. Does nothing when the heap was
 /// destroyed.
 pub noinline fn freeOf(handle: Handle, pointer: usize, function: []const u8) bool {
-    if (pointer == 0 or watched.isOn()) return false;
-    const id = space.find(pointer) orelse return false;
     const call = slow.Call.begin() orelse return false;
     defer call.end();
+    // Before anything else: with an old handle nothing at all is freed.
     const explicit = enter(handle, call.heap.id) orelse {
         count(&stale_frees, 1);
         return true;
     };
     defer explicit.lock.release();
+    if (watched.isOn() and !watched.isAside()) return false;
+    const id = space.find(pointer) orelse return false;
     const entry = space.entry(id).load(.monotonic); // Stable under the lock if it is this heap's.
     if (pointer % 16 != 0 or !isOf(explicit, entry)) return false;
     freeIn(explicit, pointer, id, entry, function);

@@ -159,6 +159,7 @@ test "explicit heap: a free whose heap was destroyed since does nothing" {
 }
 
 test "explicit heap: one that is created again after others knows old frees by their bits" {
+    const threads_before = heaps.registry.activeCount();
     var first = try make(0);
     const id = first.id;
     const block = try take(first, 1000);
@@ -169,6 +170,8 @@ test "explicit heap: one that is created again after others knows old frees by t
         if (first.id == id) break;
         _ = explicit_file.destroy(first);
     } else return error.NeverUsedAgain;
+    // What threads share among them is not theirs to share.
+    try testing.expectEqual(threads_before, heaps.registry.activeCount());
     const again = try take(first, 1000);
     slow.freeForeignOwner(block, entry, "free");
     try testing.expectEqual(@as(u64, 1), explicit_file.statistics(first).?.live_blocks);

@@ -27,6 +27,9 @@ var next_id: base.atomic.Value(u32) = .init(1);
 var orphans: [t.heaps_max / 64]Word = @splat(.init(0));
 var orphan_count: base.atomic.Value(u32) = .init(0);
 
+/// Heaps behind explicit ones, destroyed ones too. A statistic: monotonic.
+var explicit_count: base.atomic.Value(u32) = .init(0);
+
 /// Of the batch of cold parts in use, what is not taken. Under the lock: of many threads that start
 /// together each would else bring a batch, and lie apart from the others by what is lost.
 var cold_lock: os.Lock = .{};
@@ -82,6 +85,7 @@ pub noinline fn createFor(owner: ?*explicit.Explicit, holder: u32) ?*Heap {
     if (owner != null) {
         cold.explicit = owner;
         heap.state.store(.explicit, .monotonic); // Published by the next store.
+        _ = explicit_count.fetchAdd(1, .monotonic);
     }
     table[id].store(heap, .release);
     return heap;
@@ -181,7 +185,7 @@ pub fn check() void {
 
 /// Heaps that threads have, about.
 pub fn activeCount() u32 {
-    return end() -| 1 -| orphanCount();
+    return end() -| 1 -| orphanCount() -| explicit_count.load(.monotonic);
 }
 
 pub fn orphanCount() u32 {

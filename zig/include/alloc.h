@@ -77,7 +77,7 @@ int alloc_config(const char *options);
  * alloc_realloc (which moves to the calling thread's own heap what it cannot resize in place) and
  * alloc_usable_size. Not from signal handlers that may interrupt a call of the library. After fork
  * the child has a copy of each heap; one that another thread was just using is lost to it: calls
- * then fail with ENOMEM. */
+ * then fail with ENOMEM. (A malloc_trim by any thread uses each heap for a moment.) */
 typedef struct alloc_heap alloc_heap_t;
 
 /* A heap that holds at most `bytes_max` bytes of memory (slabs of 16 to 160 KiB for each size class
@@ -121,8 +121,8 @@ typedef struct alloc_heap_stats_t {
     uint64_t frees;        /* blocks that came back */
 } alloc_heap_stats_t;
 
-/* Fills the first `size` bytes of `*out`. 0; -1 with errno EINVAL when `heap` or `out` is NULL or
- * `size` is 0. The same for arenas and pools below. */
+/* Fills the first `size` bytes of `*out`. 0; -1 with errno EINVAL when `heap` or `out` is NULL,
+ * `size` is 0, or the heap was destroyed or lost. The same for arenas and pools below. */
 int alloc_heap_stats(alloc_heap_t *heap, alloc_heap_stats_t *out, size_t size);
 
 /* ---- Memory of arenas and pools: flags, or-ed together ---- */

@@ -308,7 +308,8 @@ pub const Arena = extern struct {
         const taken = moment.position -% target.offset;
         if (taken > target.capacity) return false;
         arena.goBack(target, target.capacity - taken);
-        arena.allocations = moment.allocations;
+        // Objects of no size leave the position as it is: there may be fewer since.
+        arena.allocations = @min(arena.allocations, moment.allocations);
         return true;
     }
 

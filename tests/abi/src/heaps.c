@@ -363,6 +363,10 @@ OURS(a_handle_outlives_its_heap) {
         CHECK(alloc_heap_malloc(first, 10) == NULL && errno == ENOMEM, "malloc from no heap");
         CHECK(alloc_heap_stats(first, &now, sizeof now) == -1, "stats of no heap");
         CHECK(!alloc_heap_owns(first, block), "owned by no heap");
+        char *huge = round == 0 ? malloc(100 * MIB) : NULL;
+        alloc_heap_free(first, huge);
+        if (huge != NULL) huge[0] = 1;
+        free(huge);
         CHECK(alloc_heap_destroy(second) == 2, "destroy");
     }
 }
@@ -386,6 +390,35 @@ OURS(fork_loses_a_heap_for_good) {
                 CHECK(alloc_heap_malloc(heap, 100) != NULL, "new heap %d gives nothing", i);
                 if (i % 2) alloc_heap_destroy(heap);
             }
+            _exit(0);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child, "waitpid");
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child: %x", status);
+    }
+    _exit(0);
+}
+
+static void *trim_for_ever(void *unused) {
+    (void)unused;
+    for (;;) malloc_trim(0);
+    return NULL;
+}
+
+/* The same for heaps that wait to be used again while a trim of another thread holds one. */
+OURS(fork_loses_a_waiting_heap_for_good) {
+    enum { HEAPS = 200 };
+    static alloc_heap_t *heaps[HEAPS];
+    for (int i = 0; i < HEAPS; i++) heaps[i] = create(0);
+    for (int i = 0; i < HEAPS; i++) alloc_heap_destroy(heaps[i]);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, trim_for_ever, NULL) == 0, "thread");
+    for (int round = 0; round < 40; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            for (int i = 0; i < HEAPS; i++)
+                CHECK(alloc_heap_malloc(create(0), 100) != NULL, "new heap %d gives nothing", i);
             _exit(0);
         }
         int status = 0;

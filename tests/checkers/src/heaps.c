@@ -32,6 +32,19 @@ OURS(clean) {
     }
 }
 
+/* A handle that is out of date: nothing is freed, and nothing reported. */
+OURS(clean_stale_handle) {
+    alloc_heap_t *gone = alloc_heap_create(0), *other = alloc_heap_create(0);
+    void *blocks[2] = {alloc_heap_malloc(gone, 100), alloc_heap_malloc(other, 100)};
+    CHECK(alloc_heap_destroy(gone) == 1, "destroy");
+    for (int i = 0; i < 2; i++) alloc_heap_free(gone, blocks[i]);
+    alloc_heap_stats_t now;
+    CHECK(alloc_heap_stats(other, &now, sizeof now) == 0 && now.live_blocks == 1, "freed");
+    for (int i = 0; i < 250; i++) alloc_heap_free(other, alloc_heap_malloc(other, 1000));
+    for (int i = 0; i < 250; i++) free(malloc(1000));
+    CHECK(alloc_heap_destroy(other) == 1, "destroy");
+}
+
 OURS(overflow_by_one) {
     alloc_heap_t *heap = alloc_heap_create(0);
     char *block = alloc_heap_malloc(heap, 13);
