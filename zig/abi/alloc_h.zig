@@ -1,9 +1,9 @@
 //! The functions of alloc.h that are not malloc under another name: statistics.
 const std = @import("std");
 const base = @import("base");
-const os = @import("os");
 const malloc_file = @import("malloc.zig");
 const options = @import("options.zig");
+const refusal = @import("refusal.zig");
 const statistics = @import("statistics.zig");
 
 /// alloc_stats_t. Grows at its end only; the caller says how much of it it knows.
@@ -20,8 +20,6 @@ const AllocStats = extern struct {
 
 /// 0; -1 with errno EINVAL for a null pointer or a size of 0.
 pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
-    const target: [*]u8 = @ptrCast(out orelse return invalid());
-    if (size == 0) return invalid();
     const now = statistics.current();
     const stats: AllocStats = .{
         .allocations = now.allocations,
@@ -33,25 +31,16 @@ pub fn allocStats(out: ?*anyopaque, size: usize) callconv(.c) c_int {
         .total_pages = statistics.pagesOf(now.bytes_mapped),
         .fragmentation_pct = @as(f64, @floatFromInt(statistics.fragmentationThousandths())) / 1000,
     };
-    const known = @min(size, @sizeOf(AllocStats));
-    @memcpy(target[0..known], std.mem.asBytes(&stats)[0..known]);
-    // A caller from the future knows more than we: it reads zeros.
-    @memset(target[known..size], 0);
-    return 0;
+    return refusal.fill(out, size, &stats);
 }
 
 /// Options at run time, in the words of ALLOC_CONF. 0; -1 with errno EINVAL when one of them was
 /// not understood (the others hold).
 pub fn allocConfig(text: ?[*:0]const u8) callconv(.c) c_int {
-    const words = text orelse return invalid();
+    const words = text orelse return refusal.invalid();
     // Whatever the environment says is read first, or it would come later and win.
     malloc_file.free(malloc_file.malloc(1));
-    return if (options.parse(std.mem.span(words))) 0 else invalid();
-}
-
-fn invalid() c_int {
-    os.host.setErrno(.INVAL);
-    return -1;
+    return if (options.parse(std.mem.span(words))) 0 else refusal.invalid();
 }
 
 /// Like snprintf: writes what fits and a zero byte, returns the length the whole needs.

@@ -1,20 +1,13 @@
 //! The heaps of alloc.h: alloc_heap_create and what follows. Any thread; errno on failure.
 const std = @import("std");
 const base = @import("base");
-const os = @import("os");
 const heap = @import("heap");
 const foreign = @import("foreign.zig");
 const malloc_file = @import("malloc.zig");
-const t = base.tunables;
+const refusal = @import("refusal.zig");
 const explicit = heap.explicit;
 const Handle = explicit.Handle;
 const outOfMemory = malloc_file.outOfMemory;
-
-fn invalid() ?*anyopaque {
-    @branchHint(.cold);
-    os.host.setErrno(.INVAL);
-    return null;
-}
 
 /// An alloc_heap_t * is a number that nobody follows: which heap, and which of those that stood in
 /// its place. Null for NULL.
@@ -34,7 +27,7 @@ pub fn destroy(target: ?*anyopaque) callconv(.c) usize {
 }
 
 pub fn malloc(target: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
-    return allocate(handleOf(target) orelse return invalid(), size, 16);
+    return allocate(handleOf(target) orelse return refusal.of(error.InvalidArgument), size, 16);
 }
 
 fn allocate(target: Handle, size: usize, alignment: usize) ?*anyopaque {
@@ -43,7 +36,7 @@ fn allocate(target: Handle, size: usize, alignment: usize) ?*anyopaque {
 }
 
 pub fn calloc(target: ?*anyopaque, count: usize, size: usize) callconv(.c) ?*anyopaque {
-    const from = handleOf(target) orelse return invalid();
+    const from = handleOf(target) orelse return refusal.of(error.InvalidArgument);
     const total, const overflow = @mulWithOverflow(count, size);
     if (overflow != 0) return outOfMemory();
     const block = explicit.allocate(from, total, 16);
@@ -55,14 +48,15 @@ pub fn calloc(target: ?*anyopaque, count: usize, size: usize) callconv(.c) ?*any
 
 /// EINVAL unless `alignment` is a power of two.
 pub fn alignedAlloc(target: ?*anyopaque, alignment: usize, size: usize) callconv(.c) ?*anyopaque {
-    const from = handleOf(target) orelse return invalid();
-    if (alignment == 0 or !std.math.isPowerOfTwo(alignment)) return invalid();
+    const from = handleOf(target) orelse return refusal.of(error.InvalidArgument);
+    const is_power = alignment != 0 and std.math.isPowerOfTwo(alignment);
+    if (!is_power) return refusal.of(error.InvalidArgument);
     return allocate(from, size, @max(alignment, 16));
 }
 
 /// As realloc. What moves, moves into this heap.
 pub fn realloc(target: ?*anyopaque, pointer: ?*anyopaque, size: usize) callconv(.c) ?*anyopaque {
-    const from = handleOf(target) orelse return invalid();
+    const from = handleOf(target) orelse return refusal.of(error.InvalidArgument);
     const old = pointer orelse return allocate(from, size, 16);
     if (size == 0) {
         release(@intFromPtr(old));
@@ -111,42 +105,9 @@ pub fn owns(target: ?*anyopaque, pointer: ?*anyopaque) callconv(.c) c_int {
     return @intFromBool(explicit.owns(from, @intFromPtr(pointer)));
 }
 
-/// alloc_heap_stats_t. Grows at its end only.
-const HeapStats = extern struct {
-    live_blocks: u64,
-    bytes_in_use: u64,
-    bytes_held: u64,
-    bytes_max: u64,
-    allocations: u64,
-    frees: u64,
-};
-
 /// 0; -1 with errno EINVAL.
 pub fn stats(target: ?*anyopaque, out: ?*anyopaque, size: usize) callconv(.c) c_int {
-    const from = handleOf(target) orelse return refuse();
-    const room: [*]u8 = @ptrCast(out orelse return refuse());
-    if (size == 0) return refuse();
-    const now = explicit.statistics(from) orelse return refuse();
-    fill(room[0..size], &HeapStats{
-        .live_blocks = now.live_blocks,
-        .bytes_in_use = now.bytes_in_use,
-        .bytes_held = now.bytes_held,
-        .bytes_max = now.bytes_max,
-        .allocations = now.allocations,
-        .frees = now.frees,
-    });
-    return 0;
-}
-
-fn refuse() c_int {
-    _ = invalid();
-    return -1;
-}
-
-/// As much of a structure as the caller knows; zeros for what it knows beyond that.
-pub fn fill(room: []u8, structure: anytype) void {
-    const bytes = std.mem.asBytes(structure);
-    const known = @min(room.len, bytes.len);
-    @memcpy(room[0..known], bytes[0..known]);
-    @memset(room[known..], 0);
+    const from = handleOf(target) orelse return refusal.invalid();
+    const now = explicit.statistics(from) orelse return refusal.invalid();
+    return refusal.fill(out, size, &now);
 }

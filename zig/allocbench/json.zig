@@ -6,6 +6,7 @@ const result_file = @import("result.zig");
 const system = @import("system.zig");
 const version = @import("text.zig").version;
 const Histogram = @import("histogram.zig").Histogram;
+const Timer = @import("clock.zig").Timer;
 const Result = result_file.Result;
 const Stringify = std.json.Stringify;
 const Writer = std.Io.Writer;
@@ -42,20 +43,20 @@ pub fn write(out: *Writer, result: *const Result) Error!void {
     if (arguments.histogram) {
         try json.objectField("histogram_ns");
         try json.beginObject();
-        try histogram(&json, result, "malloc", &result.latencies.allocation_times);
-        try histogram(&json, result, "free", &result.latencies.free_times);
+        try histogram(&json, &result.timer, "malloc", &result.latencies.allocation_times);
+        try histogram(&json, &result.timer, "free", &result.latencies.free_times);
         try json.endObject();
     }
     try json.endObject();
     try out.writeByte('\n');
 }
 
-fn field(json: *Stringify, name: []const u8, value: anytype) Error!void {
+pub fn field(json: *Stringify, name: []const u8, value: anytype) Error!void {
     try json.objectField(name);
     try json.write(value);
 }
 
-fn decimal(json: *Stringify, name: []const u8, value: ?f64) Error!void {
+pub fn decimal(json: *Stringify, name: []const u8, value: ?f64) Error!void {
     try json.objectField(name);
     if (value) |known| try json.print("{d:.2}", .{known}) else try json.write(null);
 }
@@ -115,9 +116,10 @@ fn phases(json: *Stringify, result: *const Result) Error!void {
 }
 
 /// Triples: from, to, calls.
-fn histogram(
+/// Triples: from, to, how many.
+pub fn histogram(
     json: *Stringify,
-    result: *const Result,
+    clock: *const Timer,
     name: []const u8,
     times: *const Histogram,
 ) Error!void {
@@ -126,9 +128,9 @@ fn histogram(
     var buckets = times.buckets();
     while (buckets.next()) |bucket| {
         try json.beginArray();
-        try json.print("{d:.1}", .{result.timer.nanosecondsOf(bucket.first)});
+        try json.print("{d:.1}", .{clock.nanosecondsOf(bucket.first)});
         const last = @min(bucket.last, times.largest);
-        try json.print("{d:.1}", .{result.timer.nanosecondsOf(last)});
+        try json.print("{d:.1}", .{clock.nanosecondsOf(last)});
         try json.write(bucket.count);
         try json.endArray();
     }

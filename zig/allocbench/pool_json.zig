@@ -1,5 +1,6 @@
 //! The result of `--pool` as one JSON object.
 const std = @import("std");
+const json_file = @import("json.zig");
 const pool = @import("pool.zig");
 const pool_extras = @import("pool_extras.zig");
 const pool_text = @import("pool_text.zig");
@@ -10,6 +11,9 @@ const Result = pool.Result;
 const Stringify = std.json.Stringify;
 const Writer = std.Io.Writer;
 const Error = Writer.Error;
+const field = json_file.field;
+const decimal = json_file.decimal;
+const histogram = json_file.histogram;
 
 const percentiles = [_]struct { []const u8, u64 }{
     .{ "p50", 500_000 },
@@ -51,16 +55,6 @@ pub fn write(out: *Writer, result: *const Result, with_histograms: bool) Error!v
     if (result.extras) |extras| try writeExtras(&json, result, extras, with_histograms);
     try json.endObject();
     try out.writeByte('\n');
-}
-
-fn field(json: *Stringify, name: []const u8, value: anytype) Error!void {
-    try json.objectField(name);
-    try json.write(value);
-}
-
-fn decimal(json: *Stringify, name: []const u8, value: ?f64) Error!void {
-    try json.objectField(name);
-    if (value) |known| try json.print("{d:.2}", .{known}) else try json.write(null);
 }
 
 fn timer(json: *Stringify, result: *const Result, with_histograms: bool) Error!void {
@@ -112,25 +106,10 @@ fn latencies(
     for (percentiles) |entry| try decimal(json, entry[0], pool_text.raw(result, times, entry[1]));
     try json.endObject();
     if (with_histogram) {
-        try json.objectField("histogram");
-        try histogram(json, result, times);
+        // Raw: with what a reading costs.
+        try histogram(json, &result.plan.timer, "histogram", times);
     }
     try json.endObject();
-}
-
-/// Triples: from, to, how many; raw.
-fn histogram(json: *Stringify, result: *const Result, times: *const Histogram) Error!void {
-    try json.beginArray();
-    var buckets = times.buckets();
-    while (buckets.next()) |bucket| {
-        try json.beginArray();
-        try json.print("{d:.1}", .{result.plan.timer.nanosecondsOf(bucket.first)});
-        const last = @min(bucket.last, times.largest);
-        try json.print("{d:.1}", .{result.plan.timer.nanosecondsOf(last)});
-        try json.write(bucket.count);
-        try json.endArray();
-    }
-    try json.endArray();
 }
 
 fn writeExtras(

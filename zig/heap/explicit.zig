@@ -491,7 +491,8 @@ pub fn owns(handle: Handle, pointer: usize) bool {
     return false;
 }
 
-pub const Statistics = struct {
+/// alloc_heap_stats_t. Grows at its end only.
+pub const Statistics = extern struct {
     live_blocks: u64,
     bytes_in_use: u64,
     bytes_held: u64,
