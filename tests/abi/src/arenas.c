@@ -315,6 +315,20 @@ OURS(bad_arguments) {
     alloc_arena_destroy(arena);
 }
 
+/* Objects of no size leave an arena where it is: a moment after some is also one before them. */
+OURS(objects_of_no_size_do_not_come_back) {
+    alloc_arena_t *arena = alloc_arena_create(4096, 0);
+    for (int i = 0; i < 2; i++) CHECK(alloc_arena_alloc(arena, 0) != NULL, "size 0");
+    alloc_arena_checkpoint_t moment = alloc_arena_checkpoint(arena);
+    alloc_arena_reset(arena);
+    if (alloc_arena_rewind(arena, moment) == 0) {
+        alloc_arena_stats_t now;
+        CHECK(alloc_arena_stats(arena, &now, sizeof now) == 0, "stats");
+        CHECK(now.allocations == 0, "%llu objects", (unsigned long long)now.allocations);
+    }
+    CHECK(alloc_arena_destroy(arena) == 0, "destroy");
+}
+
 OURS(all_flags) {
     const unsigned all = ALLOC_PREFAULT | ALLOC_LOCK | ALLOC_HUGE_PAGES | ALLOC_FIXED;
     for (unsigned flags = 0; flags <= all; flags++) {
