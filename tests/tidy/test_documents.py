@@ -12,6 +12,8 @@ from liballoc.workload import schema
 from tests.tidy import sources
 
 VERSION_HEADING = re.compile(r"^## (Unreleased|\d+\.\d+\.\d+)\b")
+# A pipe into a reader that may end before it has read everything.
+EARLY_END = re.compile(r"\|\s*(?:grep\s+-\w*[qm]|head\b|sed\s+\S*q\b)")
 
 
 def readme_commands(text: str) -> list[str]:
@@ -100,6 +102,15 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
 def test_ci_runs_the_checking_sessions() -> None:
     lines = [line.strip() for line in (sources.ROOT / ".ci" / "run").read_text().splitlines()]
     assert {"./dev lint", "./dev elf", "export LIBALLOC_NO_SKIP=1"} <= set(lines)
+
+
+def test_no_pipe_of_ci_ends_before_its_writer() -> None:
+    # With pipefail a reader that stops at its first match ends the run by SIGPIPE, now and then.
+    script = (sources.ROOT / ".ci" / "run").read_text()
+    assert "pipefail" in script
+    assert EARLY_END.search("cat file | grep -q word")
+    for line in script.splitlines():
+        assert line.lstrip().startswith("#") or not EARLY_END.search(line), line
 
 
 def test_readme_has_the_options_of_the_library() -> None:
