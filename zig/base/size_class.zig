@@ -7,17 +7,22 @@ const assert = @import("assert.zig").assert;
 
 /// Multiples of 16 bytes up to here.
 const linear_max = 64;
-const grid_shift = 3;
-/// Sizes above table_size_max fall into eighths of their doubling.
-const grid_count = 8 * @as(u32, std.math.log2_int(u32, t.medium_size_max / t.table_size_max));
+const grid_shift = 4;
+/// Sizes above table_size_max fall into sixteenths of their doubling.
+const grid_count = @as(u32, std.math.log2_int(u32, t.medium_size_max / t.table_size_max)) <<
+    grid_shift;
 
-/// Whether there is a class that many eighths above a power of two.
-fn isClass(base: u32, eighths: u32) bool {
-    const above = base * eighths >> grid_shift;
+/// Whether there is a class that many sixteenths above a power of two.
+fn isClass(base: u32, sixteenths: u32) bool {
+    const above = base * sixteenths >> grid_shift;
     // A run is of whole slices.
     if (base >= t.small_size_max and above % t.slice_size != 0) return false;
-    if (eighths == 1) return base >= t.header_size_min and base < t.header_size_max;
-    return eighths % 2 == 0;
+    return sixteenths % 4 == 0 or isHeader(base + above);
+}
+
+/// Whether it is the size of one of the classes between.
+fn isHeader(size: u32) bool {
+    return std.mem.findScalar(u32, &t.header_sizes, size) != null;
 }
 
 /// Bytes of a block of each class.
@@ -35,9 +40,9 @@ const all: [256]u32 = blk: {
     while (class <= linear_max / 16) : (class += 1) table[class] = 16 * class;
     var base = linear_max;
     while (base < t.medium_size_max) : (base *= 2) {
-        for (1..(1 << grid_shift) + 1) |eighths| {
-            if (!isClass(base, eighths)) continue;
-            table[class] = base + (base * eighths >> grid_shift);
+        for (1..(1 << grid_shift) + 1) |sixteenths| {
+            if (!isClass(base, sixteenths)) continue;
+            table[class] = base + (base * sixteenths >> grid_shift);
             class += 1;
         }
     }
@@ -70,7 +75,7 @@ pub const by_grid: [grid_count]u8 = blk: {
     var table: [grid_count]u8 = undefined;
     for (&table, 0..) |*class, index| {
         const base = t.table_size_max << (index >> grid_shift);
-        class.* = smallestOf(base + (base >> grid_shift) * ((index & 7) + 1));
+        class.* = smallestOf(base + (base >> grid_shift) * (index % (1 << grid_shift) + 1));
     }
     break :blk table;
 };
@@ -84,23 +89,13 @@ pub inline fn classOf(size: usize) u32 {
 /// The size to ask for when a block grows to `size` bytes. What grew once grows again: the classes
 /// for powers of two with a header would only be further stops on the way.
 pub fn forGrowth(size: usize) usize {
-    if (size <= t.header_size_min or size > t.header_size_max) return size;
-    return for_growth[gridOf(size)];
+    if (size <= t.table_size_max or size > t.header_sizes[t.header_sizes.len - 1]) return size;
+    const class = classOf(size);
+    return sizes[class + @intFromBool(isHeader(sizes[class]))];
 }
 
-const for_growth: [grid_count]u32 = blk: {
-    var table: [grid_count]u32 = @splat(0);
-    for (&table, by_grid) |*size, class| {
-        const power = std.math.floorPowerOfTwo(u32, sizes[class]);
-        const is_header = sizes[class] - power == power >> grid_shift;
-        size.* = sizes[class + @intFromBool(is_header)];
-        if (class == count - 1) break;
-    }
-    break :blk table;
-};
-
-/// Which eighth of which doubling a size above table_size_max falls into. With n - 1 = 1xxx...b the
-/// exponent and the next three bits number them.
+/// Which sixteenth of which doubling a size above table_size_max falls into. With n - 1 = 1xxxx...b
+/// the exponent and the next four bits number them.
 pub inline fn gridOf(size: usize) u32 {
     assert(size > t.table_size_max);
     const last = size - 1;
@@ -195,8 +190,8 @@ comptime {
 }
 
 test "forGrowth: four stops a doubling" {
-    for ([_]usize{ 1024, 1025, 1152, 1153, 1280, 2049, 4609, 8192, 8193, 100_000 }, [_]usize{
-        1024, 1280, 1280, 1280, 1280, 2560, 5120, 8192, 8193, 100_000,
+    for ([_]usize{ 1024, 1025, 1088, 1089, 1280, 2049, 4097, 4608, 4609, 100_000 }, [_]usize{
+        1024, 1280, 1280, 1280, 1280, 2560, 5120, 5120, 4609, 100_000,
     }) |size, wanted| try std.testing.expectEqual(wanted, forGrowth(size));
 }
 
@@ -209,7 +204,7 @@ test "classOf: every size up to 2 MiB gets the smallest class that holds it" {
     try std.testing.expectEqual(@as(u32, 1), classOf(0));
 }
 
-test "internal waste is at most 20 % above 64 bytes, and 11 % for a power of two and a header" {
+test "internal waste is at most 20 % above 64 bytes, and little for a power of two and a header" {
     for (65..t.medium_size_max + 1) |size| {
         const class = classOf(size);
         // Runs are of whole slices.
@@ -218,10 +213,9 @@ test "internal waste is at most 20 % above 64 bytes, and 11 % for a power of two
         const waste = sizes[class] - size;
         try std.testing.expect(waste * 5 <= sizes[class]);
     }
-    var power: usize = t.header_size_min;
-    while (power < t.header_size_max) : (power *= 2) {
-        const waste = sizes[classOf(power + 16)] - power;
-        try std.testing.expectEqual(power / 8, waste);
+    for (t.header_sizes, [_]usize{ 16, 16, 8 }) |size, part| {
+        const power = std.math.floorPowerOfTwo(usize, size);
+        try std.testing.expectEqual(power / part, sizes[classOf(power + 16)] - power);
     }
 }
 
