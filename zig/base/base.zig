@@ -16,6 +16,10 @@ pub const tunables = @import("tunables.zig");
 pub const text = @import("text.zig");
 pub const Text = text.Text;
 
+/// Where large tables lie of which little is touched: among them the small variables would be on
+/// seven pages instead of five, in every process.
+pub const sparse_section = ".bss.sparse";
+
 /// Keeps the compiler from moving memory accesses across it; emits no instruction. Used where a
 /// signal handler or the snapshot of a fork may look between two stores.
 pub inline fn compilerBarrier() void {

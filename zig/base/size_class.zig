@@ -61,7 +61,7 @@ fn smallestOf(comptime size: u32) u8 {
     return class;
 }
 
-/// Class by (size + 15) / 16, of up to table_size_max bytes.
+/// Class by `unitsOf`, of up to table_size_max bytes.
 pub const by_units: [t.table_size_max / 16 + 1]u8 = blk: {
     @setEvalBranchQuota(100_000);
     var table: [t.table_size_max / 16 + 1]u8 = undefined;
@@ -82,8 +82,13 @@ pub const by_grid: [grid_count]u8 = blk: {
 
 /// The class whose blocks are the smallest that hold `size` bytes (up to medium_size_max).
 pub inline fn classOf(size: usize) u32 {
-    if (size <= t.table_size_max) return by_units[(size + 15) >> 4];
+    if (size <= t.table_size_max) return by_units[unitsOf(size)];
     return by_grid[gridOf(size)];
+}
+
+/// A size in units of 16 bytes, rounded up.
+pub inline fn unitsOf(size: usize) usize {
+    return (size + 15) >> 4;
 }
 
 /// The size to ask for when a block grows to `size` bytes. What grew once grows again: the classes

@@ -42,6 +42,11 @@ pub const slab_bytes_min = 32 * kib;
 /// Blocks per slab at most, so that block counts fit 16 bits and live bits 128 bytes.
 pub const slab_blocks_max = 1024;
 
+/// Bytes of blocks up to which the sizes between two powers of two share the slabs of the larger
+/// one: about a page, so that a program or a thread with a few blocks of each size touches five
+/// pages and not nineteen.
+pub const shared_page_bytes = 4 * kib;
+
 /// Slots of a new magazine, the sentinel included. Doubled on demand.
 pub const magazine_slots_start = 8;
 /// Slots a magazine may grow to: 128 costs 20-43 % more instructions on batch patterns.

@@ -14,7 +14,7 @@ const assert = base.assert;
 const Fill = packed struct(u64) { used: u32, live: u32 };
 
 var fill: base.atomic.Value(u64) = .init(0);
-var buffer: [t.emergency_size]u8 align(16) = undefined;
+var buffer: [t.emergency_size]u8 align(16) linksection(base.sparse_section) = undefined;
 
 const header_size = 16;
 

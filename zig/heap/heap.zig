@@ -29,6 +29,7 @@ pub const message = @import("message.zig");
 pub const partial_slabs = @import("partial_slabs.zig");
 pub const registry = @import("registry.zig");
 pub const remote_free = @import("remote_free.zig");
+const shared_pages = @import("shared_pages.zig");
 pub const slow = @import("slow.zig");
 pub const thread = @import("thread.zig");
 pub const watched = @import("watched.zig");
@@ -105,7 +106,7 @@ pub const Heap = extern struct {
     /// As wide as an address, or the offset would be widened by an instruction of its own.
     tag: u64,
     id: u32,
-    /// Bin offset by (size + 15) / 16.
+    /// Bin offset by size_class.unitsOf. The owner's; shared_pages.zig changes it.
     table: [table_length]u16,
     /// Set while the owner is in a slow path: what a signal handler then calls takes care of it.
     busy: bool,
@@ -181,6 +182,7 @@ pub fn check(heap: *Heap) void {
     assert(heap.parked_count <= t.parked_max);
     assert(heap.state.load(.monotonic) == .active); // Its own.
     magazine.check(heap);
+    shared_pages.check(heap);
     remote_free.check(heap);
     message.check(heap);
     heap.lock.acquire(heap.id);
@@ -201,9 +203,12 @@ pub const entry_large: u32 = id_large << bin_offset_bits;
 /// What every bin without slots points to: empty (slot -1 is 0) and full.
 var dummy_slots: [2]usize = .{ 0, 0 };
 
+/// Of a heap that has few blocks: see shared_pages.zig.
 const table: [table_length]u16 = blk: {
     var result: [table_length]u16 = undefined;
-    for (&result, size_class.by_units) |*offset, class| offset.* = @as(u16, class) * @sizeOf(Bin);
+    for (&result, 0..) |*offset, units| {
+        offset.* = @as(u16, shared_pages.classOf(units)) * @sizeOf(Bin);
+    }
     break :blk result;
 };
 
@@ -295,7 +300,7 @@ pub inline fn current() *Heap {
 pub inline fn allocateSmall(size: usize) ?usize {
     assert(size <= t.table_size_max);
     const heap = current();
-    return pop(heap.binAt(heap.table[(size + 15) >> 4]));
+    return pop(heap.binAt(heap.table[size_class.unitsOf(size)]));
 }
 
 /// The same for 1025 bytes up to 2 MiB.
@@ -410,6 +415,7 @@ test {
     _ = registry;
     _ = remote_free;
     _ = slow;
+    _ = shared_pages;
     _ = @import("sparse_slabs.zig");
     _ = thread;
     _ = watched;

@@ -15,6 +15,7 @@ const heaps = @import("heap.zig");
 const partial_slabs = @import("partial_slabs.zig");
 const registry = @import("registry.zig");
 const remote_free = @import("remote_free.zig");
+const shared_pages = @import("shared_pages.zig");
 const Heap = heaps.Heap;
 const Bin = heaps.Bin;
 
@@ -142,6 +143,7 @@ pub fn refill(heap: *Heap, class: u32) usize {
     heap.lock.acquire(heap.id);
     defer heap.lock.release();
     const bin = heap.bin(class);
+    shared_pages.outgrow(heap, class);
     if (!heap.inbox.isEmpty()) {
         remote_free.drain(heap, heap, t.drain_messages_max, true);
         if (bin.top != bin.base) return popOne(bin);

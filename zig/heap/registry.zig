@@ -19,12 +19,13 @@ const Heap = heaps.Heap;
 const Word = base.atomic.Value(u64);
 
 /// Written once per id with release, before any block of that heap exists; `get` acquires.
-var table: [t.heaps_max]base.atomic.Value(?*Heap) = @splat(.init(null));
+var table: [t.heaps_max]base.atomic.Value(?*Heap) linksection(base.sparse_section) =
+    @splat(.init(null));
 /// The next id. Ids start at 1: entry 0 of the slice map means "nothing".
 var next_id: base.atomic.Value(u32) = .init(1);
 /// Bit id: the heap is an orphan, or was a moment ago: whoever wants it takes its lock and looks
 /// at its state. Set and cleared with monotonic: the lock orders.
-var orphans: [t.heaps_max / 64]Word = @splat(.init(0));
+var orphans: [t.heaps_max / 64]Word linksection(base.sparse_section) = @splat(.init(0));
 var orphan_count: base.atomic.Value(u32) = .init(0);
 
 /// Heaps behind explicit ones, destroyed ones too. A statistic: monotonic.

@@ -125,6 +125,9 @@ fn dropForRoom(heap: *Heap) bool {
 
 fn allocateOnce(heap: *Heap, size: usize) usize {
     if (size > t.medium_size_max) return allocateBig(heap, size, 16);
+    if (size <= t.table_size_max) {
+        return takeSmall(heap, heap.table[size_class.unitsOf(size)] / @sizeOf(heaps.Bin));
+    }
     const class = size_class.classOf(size);
     if (class <= size_class.small_count) return takeSmall(heap, class);
     const cached = takeCached(heap.bin(class));

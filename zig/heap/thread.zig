@@ -78,7 +78,7 @@ pub fn attach() ?*Heap {
 }
 
 /// The heap last attached to by a thread with its word at an address of this hash: a hint.
-var heirs: [4096]base.atomic.Value(u32) = @splat(.init(0));
+var heirs: [4096]base.atomic.Value(u32) linksection(base.sparse_section) = @splat(.init(0));
 
 fn heirOf(address: usize) usize {
     return ((address >> 6) *% 0x9e37_79b9_7f4a_7c15) >> (64 - 12);

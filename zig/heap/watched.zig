@@ -36,7 +36,8 @@ const live = 0x6c69_7665_626c_6f63;
 const freed = 0x6672_6565_6462_6c6b;
 
 /// Freed blocks that are not used again yet. Slots are exchanged: no lock.
-var quarantine: [t.quarantine_blocks]base.atomic.Value(usize) = @splat(.init(0));
+var quarantine: [t.quarantine_blocks]base.atomic.Value(usize) linksection(base.sparse_section) =
+    @splat(.init(0));
 var quarantine_next: base.atomic.Value(usize) = .init(0);
 
 /// Whether calls belong here. Finds it out at the first slow call of the process.

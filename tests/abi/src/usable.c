@@ -73,9 +73,14 @@ CASE(C35_aligned_blocks) {
     }
 }
 
-/* Waste is bounded: a class is at most a quarter larger than what was asked, plus 16 bytes. */
+/* Waste is bounded: a class is at most a quarter larger than what was asked, plus 16 bytes. The
+ * first blocks, a page of them and what a magazine takes, are as large as a power of two. */
 OURS(C35_waste_is_bounded) {
     for (size_t size = 16; size <= 2 * MIB; size += size / 16 + 1) {
+        for (size_t held = 0; size <= KIB && held <= 16 * KIB; held += size) {
+            size_t usable = malloc_usable_size(malloc(size));
+            CHECK(usable < 2 * size + 16, "%zu bytes hold %zu", size, usable);
+        }
         void *block = malloc(size);
         size_t usable = malloc_usable_size(block);
         /* Above 32 KiB in steps of 16 KiB. */
@@ -84,4 +89,20 @@ OURS(C35_waste_is_bounded) {
         CHECK(usable <= most, "%zu bytes hold %zu", size, usable);
         free(block);
     }
+}
+
+/* A program with a block of each size does not touch a page for each: 20 without sharing. */
+OURS(first_blocks_share_pages) {
+    static const size_t sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160, 192,
+                                   224, 256, 320, 384, 448, 512, 640, 768, 896, 1024};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    uintptr_t pages[COUNT];
+    unsigned found = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        uintptr_t page = (uintptr_t)malloc(sizes[i]) / (4 * KIB);
+        unsigned known = 0;
+        while (known < found && pages[known] != page) known++;
+        if (known == found) pages[found++] = page;
+    }
+    CHECK(found <= 12, "%u pages", found);
 }
