@@ -144,6 +144,36 @@ def test_a_summary_finds_what_the_runs_were_made_of() -> None:
     assert measured.verdict(same.ratio, TIME) == "no significant difference"
 
 
+def test_a_standing_is_to_the_best_of_the_others() -> None:
+    summary = summarise(header(A, B), runs(A, B))
+    found = {(each.item, each.metric): each for each in summary.standings}
+    time = found["a", TIME]
+    # Half of glibc's time, which is also the peer's; half of the peer's memory.
+    assert time.rival in ("glibc", "peer")
+    assert time.ratio.value == pytest.approx(0.5, rel=0.02)
+    assert not time.is_behind
+    assert found["a", PEAK].rival == "peer"
+    table = measured.standing_table(summary)
+    assert [row[0] for row in table.rows] == ["a", "allocbench/b"]
+    assert all("behind" not in cell for row in table.rows for cell in row)
+
+
+def test_a_standing_behind_is_said_and_a_failed_rival_is_none() -> None:
+    made = [
+        dataclasses.replace(run, values={**run.values, "cpu_s": 0.01 + run.round / 1e5})
+        if run.allocator == "peer" and "cpu_s" in run.values
+        else run
+        for run in runs(A)
+    ]
+    (row,) = measured.standing_table(summarise(header(A), made)).rows
+    assert row[1] == "peer"
+    assert row[2].endswith("behind")
+    (row,) = measured.standing_table(summarise(header(A), with_failure(made, "peer", 3))).rows
+    assert row[1] == "glibc"
+    assert row[3] == "-"
+    assert not summarise(header(A), with_failure(made, "liballoc", 3)).standings
+
+
 def test_the_probe_counts_for_nothing_but_a_peak_that_nothing_else_has() -> None:
     made = [
         dataclasses.replace(run, values={**run.values, "cpu_s": 1e6}) if run.round == 0

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from liballoc.allocators.registry import BASELINE
+from liballoc.allocators.registry import BASELINE, OWN
 from liballoc.measure.record import (
     FAILED,
     METRICS,
@@ -21,6 +21,7 @@ from liballoc.measure.record import (
     Metric,
     Run,
 )  # fmt: skip
+from liballoc.measure.standing import Standing, standing
 from liballoc.measure.statistics import Ratio, Spread, judge, ratio_of, spread
 
 TIME, WALL, PEAK, STEADY = "time", "wall_s", "peak_bytes", "steady_bytes"
@@ -78,6 +79,8 @@ class Summary:
     """Items that this machine cannot run, and why."""
     rounds: int
     """Complete ones."""
+    standings: Sequence[Standing] = ()
+    """Of liballoc to the best of the others, where there are others than the baseline."""
 
     def row(self, item: str, allocator: str) -> Row | None:
         """The row of an item and allocator."""
@@ -123,7 +126,10 @@ def summarise(header: Header, runs: Sequence[Run]) -> Summary:
     ]  # fmt: skip
     means = [mean for name in names for mean in make_means(items, name, groups)]
     counted = [run.round for run in runs if run.state == OK]
-    return Summary(header, judged(rows), judged_means(means), skipped, max(counted, default=0))
+    return Summary(
+        header, judged(rows), judged_means(means), skipped, max(counted, default=0),
+        make_standings(items, names, groups),
+    )  # fmt: skip
 
 
 def by_round(runs: Sequence[Run], metric: str) -> Values:
@@ -243,6 +249,35 @@ def make_means(
                 for number in sorted(rounds)
             ]
             found.append(Mean(allocator, metric, ratio_of(means), len(columns), len(items)))
+    return found
+
+
+def make_standings(
+    items: Sequence[Item], names: Sequence[str], groups: Mapping[tuple[str, str], list[Run]]
+) -> list[Standing]:
+    """In time to all others; in peak memory to those but the baseline, whose mean is another
+    question. What failed is nobody's rival."""
+    found: list[Standing] = []
+    others = [name for name in names if name not in (OWN, BASELINE)]
+    if OWN not in names or not others:
+        return found
+    for item in items:
+        good = {
+            name: groups.get((item.name, name), [])
+            for name in names
+            if not failed(groups.get((item.name, name), []))
+        }
+        for metric, figure, rivals in (
+            (TIME, item.time, [BASELINE, *others]),
+            (PEAK, PEAK, others),
+        ):
+            made = standing(
+                item.name, metric, by_round(good.get(OWN, []), figure),
+                {name: by_round(good[name], figure) for name in rivals if name in good},
+                logarithms,
+            )  # fmt: skip
+            if made is not None:
+                found.append(made)
     return found
 
 

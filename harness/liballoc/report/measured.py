@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from liballoc.allocators.registry import BASELINE
+from liballoc.allocators.registry import BASELINE, OWN
 from liballoc.measure.record import ALLOCBENCH, FAILED, FORMAT, METRICS, Item
+from liballoc.measure.standing import Standing
 from liballoc.measure.statistics import PAIRS_MIN, Ratio
 from liballoc.measure.summary import (
     MEAN_METRICS,
@@ -119,6 +121,29 @@ def overview(summary: Summary, metric: str) -> Table:
         rows.append([item.name, *cells])
     title = f"{TITLES[metric].capitalize()}: {BASELINE}'s median, then ratios to it (~: {SAME})"
     return Table(title, ["item", *summary.allocators], rows)
+
+
+def standing_table(summary: Summary) -> Table:
+    """A row an item: who is best of the others, and how the library stands to it."""
+    found = {(each.item, each.metric): each for each in summary.standings}
+    rows = []
+    for item in summary.items:
+        cells = []
+        for metric in (TIME, PEAK):
+            each = found.get((item.name, metric))
+            cells += ["-", "-"] if each is None else [each.rival, standing_text(each)]
+        if any(cell != "-" for cell in cells):
+            rows.append([item.name, *cells])
+    behind = sum(each.is_behind for each in summary.standings)
+    title = f"{OWN} beside the best of the others (behind: all of the interval above 1; {behind})"
+    columns = ["item", "fastest of the others", "time", f"leanest but {BASELINE}", "peak memory"]
+    return Table(title, columns, rows)
+
+
+def standing_text(standing: Standing) -> str:
+    """`1.20 [1.10, 1.30] behind`."""
+    ratio = dataclasses.replace(standing.ratio, significant=True)
+    return format_ratio(ratio) + (" behind" if standing.is_behind else "")
 
 
 def overview_cell(row: Row, metric: str, unit: str) -> str:
@@ -253,6 +278,7 @@ def as_json(summary: Summary) -> dict[str, object]:
         "rounds": summary.rounds,
         "rows": rows,
         "means": [asdict(mean) for mean in summary.means],
+        "standings": [asdict(standing) for standing in summary.standings],
         "skipped": dict(summary.skipped),
         "remarks": remarks(summary),
     }
