@@ -168,6 +168,19 @@ def test_a_standing_behind_is_said_and_a_failed_rival_is_none() -> None:
     (row,) = measured.standing_table(summarise(header(A), made)).rows
     assert row[1] == "peer"
     assert row[2].endswith("behind")
+    # Nor is one that did something else, or a baseline that is another allocator.
+    other = [
+        dataclasses.replace(run, digest="other" if run.allocator == "peer" else "same")
+        for run in made
+    ]
+    (row,) = measured.standing_table(summarise(header(A), other)).rows
+    assert (row[1], row[3]) == ("glibc", "-")
+    noted = [
+        dataclasses.replace(run, note="is linked with x" if run.allocator == "glibc" else "")
+        for run in runs(A)
+    ]
+    (row,) = measured.standing_table(summarise(header(A), noted)).rows
+    assert row[1] == "peer"
     (row,) = measured.standing_table(summarise(header(A), with_failure(made, "peer", 3))).rows
     assert row[1] == "glibc"
     assert row[3] == "-"

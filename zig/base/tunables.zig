@@ -43,8 +43,8 @@ pub const slab_bytes_min = 32 * kib;
 pub const slab_blocks_max = 1024;
 
 /// Bytes of blocks up to which the sizes between two powers of two share the slabs of the larger
-/// one: about a page, so that a program or a thread with a few blocks of each size touches five
-/// pages and not nineteen.
+/// one; asked when its magazine is refilled, so it is a page and what the magazine took. A program
+/// or a thread with a block of each size up to 1 KiB touches 7 pages and not 20.
 pub const shared_page_bytes = 4 * kib;
 
 /// Slots of a new magazine, the sentinel included. Doubled on demand.
@@ -94,6 +94,10 @@ pub const batch_blocks_max = batch_blocks_min << batch_doublings_max;
 pub const window_room_min = 255;
 pub const window_share = 8;
 pub const window_step = batch_blocks_min;
+/// Purged memory at the end of a region is given back for good, so that it no longer counts against
+/// limits of data and of commit, when it is so many bytes. It costs a system call, and another when
+/// the memory is wanted again: nothing beside its page faults.
+pub const decommit_min = 64 * mib;
 /// Each time what is live has halved, down from at least so many bytes, small magazines are emptied
 /// at their next overflow and shrink to so many slots: 586 MiB of small blocks freed in random
 /// order left 37 MiB of slabs that only cached blocks kept, now 7.

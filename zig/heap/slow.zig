@@ -171,10 +171,21 @@ fn allocateFresh(heap: *Heap, size: usize, alignment: usize) Block {
     }
     const address = region.huge_block.alloc(size, alignment, 0, heap.id) orelse blk: {
         const dropped = dropForRoom(heap);
-        if (!region.run_allocator.makeRoom(heap.id) and !dropped) return .none;
+        releaseIdle(heap);
+        if (!region.limits.makeRoom(heap.id) and !dropped) return .none;
         break :blk region.huge_block.alloc(size, alignment, 0, heap.id) orelse return .none;
     };
     return .init(address, true);
+}
+
+/// Gives back the runs that the heap holds and does not use, but for what its small magazines keep:
+/// a handler may have interrupted one of their hit paths.
+fn releaseIdle(heap: *Heap) void {
+    @branchHint(.cold);
+    medium.releaseAll(heap);
+    heap.lock.acquire(heap.id);
+    defer heap.lock.release();
+    partial_slabs.releaseEmpty(heap);
 }
 
 /// The same for calloc above the small classes: says whether the block is known to be zero.
@@ -450,6 +461,7 @@ pub fn trim(keep: usize) usize {
     const kept = region.huge_block.cache.bytes.load(.monotonic); // A statistic.
     region.huge_block.dropAll(heap.id);
     region.run_allocator.trim(keep, heap.id);
+    region.limits.giveBack(0, heap.id);
     return kept + (purged.load(.monotonic) - before);
 }
 

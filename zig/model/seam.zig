@@ -184,6 +184,10 @@ pub const memory = struct {
         return true;
     }
 
+    pub fn decommit(_: [*]u8, _: usize) bool {
+        return false;
+    }
+
     pub fn purge(_: [*]u8, _: usize) bool {
         return false;
     }

@@ -81,6 +81,11 @@ pub fn commit(address: [*]u8, length: usize) bool {
     return !refused() and linux.commit(address, length);
 }
 
+pub fn decommit(address: [*]u8, length: usize) bool {
+    expectWholePages(address, length);
+    return !refused() and linux.decommit(address, length);
+}
+
 pub fn map(length: usize) ?[*]u8 {
     if (refused()) return null;
     const address = if (build_options.page_size == null)

@@ -22,6 +22,7 @@ const prot_read = 1;
 const prot_write = 2;
 const map_private_anonymous = 0x22;
 const map_noreserve = 0x4000;
+const map_fixed = 0x10;
 
 fn mapAnonymous(length: usize, protection: usize, extra_flags: usize) ?[*]u8 {
     const flags = map_private_anonymous | extra_flags;
@@ -46,6 +47,15 @@ pub fn reserve(length: usize) ?[*]u8 {
 pub fn commit(address: [*]u8, length: usize) bool {
     const prot: linux.PROT = .{ .READ = true, .WRITE = true };
     return succeeded(linux.mprotect(address, length, prot));
+}
+
+/// Makes a committed part of a reservation inaccessible again and gives its memory back, with what
+/// it counts against limits. On failure it may be all as before, or no longer mapped.
+pub fn decommit(address: [*]u8, length: usize) bool {
+    const flags = map_private_anonymous | map_noreserve | map_fixed;
+    const no_file: usize = @bitCast(@as(isize, -1));
+    const start = @intFromPtr(address);
+    return succeeded(linux.syscall6(.mmap, start, length, 0, flags, no_file, 0));
 }
 
 /// A zeroed private mapping of its own.

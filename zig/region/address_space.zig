@@ -1,7 +1,7 @@
 //! Reserved address space, cut into slices, with the slice map and the slice metadata beside it.
 //!
 //! Guarantees: any 64-bit value may be looked up, without fault and without lock (`find`); slices
-//! are committed from the bottom up and never unmapped. The first region is found by the hot path
+//! are committed from the bottom up. The first region is found by the hot path
 //! through `hot`; further ones, reserved when it is used up or small, on the slow path only.
 //! `reserveNext` and `ensureCommitted` need the run allocator's lock; the rest any thread.
 const std = @import("std");
@@ -252,6 +252,39 @@ pub fn giveBackRest(limit_bytes: u64) bool {
     return true;
 }
 
+/// Whether the address space of the process has a limit, as far as is known. Under the run lock.
+pub fn isLimited() bool {
+    return space_left != null;
+}
+
+/// Gives what is committed above a region's frontier back to the system, all but the address space.
+/// Nothing there is in use, and it reads as zero. Whether there was some. Under the run lock.
+pub fn decommitRest(number: u32) bool {
+    const region = &regions[number];
+    const chunk = chunk_size / t.slice_size;
+    const from = std.mem.alignForward(u32, region.frontier, chunk);
+    if (from >= region.committed) return false;
+    const length = @as(usize, region.committed - from) << t.slice_shift;
+    const start: [*]u8 = @ptrFromInt(region.address + (@as(usize, from) << t.slice_shift));
+    region.committed = from;
+    region.huge_end = @min(region.huge_end, from);
+    if (region.huge_end <= region.huge_first) {
+        region.huge_first = 0;
+        region.huge_end = 0;
+    }
+    if (os.memory.decommit(start, length)) {
+        _ = os.memory.adviseSmall(start, length);
+        return true;
+    }
+    // Not ours for sure any more: the region ends here.
+    region.capacity = from;
+    region.committed_slices = @min(region.committed_slices, from);
+    // Under the lock; release as in giveBackRest.
+    region.limit.store(@min(region.limit.load(.monotonic), from), .release);
+    publishLimit(region, number);
+    return true;
+}
+
 /// Unmaps what an array of the first region has for the elements from `from` on; bytes.
 fn unmapRest(array: anytype, element_size: usize, from: u32, capacity: u32) usize {
     const first = std.mem.alignForward(usize, from * element_size, guard_size);
@@ -291,7 +324,8 @@ fn reservationSize() usize {
 /// Bytes of arena parts that were given back, of whichever region. Under the run lock.
 pub var arena_returned: usize = 0;
 
-fn reservedBytes() u64 {
+/// Bytes of address space that the regions have reserved. Under the run lock.
+pub fn reservedBytes() u64 {
     var sum: u64 = 0;
     for (regions[0..count()]) |*region| sum += region.reserved_length - region.returned;
     return sum - arena_returned;
@@ -360,8 +394,8 @@ fn publishLimit(region: *Region, number: u32) void {
     hot.limit_units.store(limit << units_per_slice_shift, .release);
 }
 
-/// Makes map and metadata of slices below `end` usable.
-fn commitMetadata(region: *Region, number: u32, end: u32) bool {
+/// Makes map and metadata of slices below `end` usable. Under the run lock.
+pub fn commitMetadata(region: *Region, number: u32, end: u32) bool {
     const limit: u32 = @intCast(region.limit.load(.monotonic)); // Under the run lock.
     if (end > limit or (region.committed_slices >= end and end + map_ahead > limit)) {
         const wanted = @min(@max(end, limit +| map_step), region.capacity);
@@ -536,47 +570,4 @@ comptime {
     assert(slices_step * @sizeOf(LiveBits) % guard_size == 0);
     assert(map_step * @sizeOf(Entry) % guard_size == 0);
     assert(@sizeOf(Hot) == 128);
-}
-
-test "find: total for any value" {
-    _ = reserveNext(true, 0) orelse return error.NoRegion;
-    const start = regions[0].address;
-    try std.testing.expectEqual(@as(?SliceId, 0), find(start));
-    try std.testing.expectEqual(@as(?SliceId, 1), find(start + t.slice_size));
-    for ([_]usize{ 0, 1, start - 1, start - 16, std.math.maxInt(usize) }) |outside| {
-        try std.testing.expectEqual(@as(?SliceId, null), find(outside));
-    }
-    try std.testing.expect(ensureCommitted(0, 100, true));
-    const byte: *volatile u8 = @ptrFromInt(address(99) + t.slice_size - 1);
-    byte.* = 1;
-    byte.* = 0; // Never handed out: it must still read as zero.
-    try std.testing.expectEqual(@as(u32, 0), entry(50).load(.monotonic));
-    _ = reserveNext(true, 0) orelse return error.NoRegion;
-    const further = find(regions[1].address + 3 * t.slice_size).?;
-    try std.testing.expectEqual(@as(u32, 1), regionOf(further));
-    try std.testing.expectEqual(regions[1].address + 3 * t.slice_size, address(further));
-}
-
-test "the rest of a reservation given back under a limit" {
-    if (count() == 0) _ = reserveNext(true, 0) orelse return error.NoRegion;
-    const region = &regions[0];
-    const old_end = region.address + (@as(usize, region.capacity) << t.slice_shift);
-    try std.testing.expect(!giveBackRest(reservedBytes()));
-    const mapped = os.fake.mappedBytes();
-    const limit = reservedBytes() / 2;
-    try std.testing.expect(giveBackRest(limit));
-    check();
-    const returned: i64 = @intCast(region.returned);
-    try std.testing.expectEqual(mapped - returned, os.fake.mappedBytes());
-    try std.testing.expect(!giveBackRest(limit));
-    try std.testing.expectEqual(@as(?SliceId, null), find(old_end - t.slice_size));
-    // What is left is usable to its end.
-    const last = region.address + (@as(usize, region.capacity - 1) << t.slice_shift);
-    try std.testing.expect(os.machine.isMapped(last));
-    try std.testing.expect(!os.machine.isMapped(last + t.slice_size));
-    try std.testing.expect(commitMetadata(region, 0, region.capacity));
-    try std.testing.expect(find(last) != null);
-    region.slices[region.capacity - 1].length = 0;
-    region.bits[region.capacity - 1][0] = 0;
-    check();
 }

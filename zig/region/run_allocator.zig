@@ -12,6 +12,7 @@ const assert = base.assert;
 const assertHardened = base.assertHardened;
 const arena = @import("arena.zig");
 const space = @import("address_space.zig");
+const limits = @import("limits.zig");
 const purge = @import("purge.zig");
 const free_runs = @import("free_runs.zig");
 const FreeRuns = free_runs.FreeRuns;
@@ -200,13 +201,13 @@ noinline fn takeFresh(length: u32, use: Use, holder: u32) Run {
             const segment = space.reserveNext(arena.isLow(holder), needed) orelse return .none;
             arena.add(segment, holder);
         }
-        const run = takeFrontier(number, length, use);
+        const run = takeFrontier(number, length, use, holder);
         if (!run.isNone()) return run;
     }
     return .none;
 }
 
-fn takeFrontier(number: u32, length: u32, use: Use) Run {
+fn takeFrontier(number: u32, length: u32, use: Use, holder: u32) Run {
     const area = space.at(number);
     const id_base = number << t.region_slices_shift;
     var first = area.frontier;
@@ -215,7 +216,13 @@ fn takeFrontier(number: u32, length: u32, use: Use) Run {
     const state = last.run_state;
     const extends = state == .dirty or state == .clean;
     if (extends) first -= 1 + last.back;
+    if (extends and last.back + 1 >= length) {
+        // The best-fit search does not look at every run.
+        split(id_base + first, length);
+        return .{ .first = id_base + first, .zero = state == .clean };
+    }
     const end = @as(u64, first) + length;
+    limits.heed(number, end, holder);
     // The last slice stays unused: it ends the last run's neighbourhood.
     if (end >= area.capacity) return .none;
     if (!space.ensureCommitted(number, @intCast(end), use == .slab)) return .none;
@@ -275,7 +282,8 @@ pub noinline fn purgeDue(holder: u32) void {
     pending = .{ .slices = 0, .piece = 0 };
     due.store(grown > 0, .monotonic);
     lock.release();
-    if (plan.slices > 0) _ = purge.run(plan, holder);
+    if (plan.slices == 0) return;
+    if (purge.run(plan, holder)) limits.giveBack(t.decommit_min, holder);
 }
 
 /// Changes the length of a run in place, and with it what the slice map says of its first slice.
@@ -291,7 +299,7 @@ pub noinline fn resize(
     if (length_new < length) {
         markUsed(first, length_new);
         markUsed(first + length_new, length - length_new);
-    } else if (length_new > length and !extend(first, length, length_new)) {
+    } else if (length_new > length and !extend(first, length, length_new, holder)) {
         lock.release();
         return false;
     }
@@ -304,7 +312,7 @@ pub noinline fn resize(
 }
 
 /// Lengthens a used run into what is free behind it. Under the lock.
-fn extend(first: SliceId, length: u32, length_new: u32) bool {
+fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
     const more = length_new - length;
     const after = first + length;
     const state = slice(after).run_state;
@@ -317,6 +325,7 @@ fn extend(first: SliceId, length: u32, length_new: u32) bool {
         const number = space.regionOf(first);
         const area = space.at(number);
         const end = @as(u64, space.indexOf(first)) + length_new;
+        limits.heed(number, end, holder);
         if (space.indexOf(after) != area.frontier or end >= area.capacity) return false;
         if (!space.ensureCommitted(number, @intCast(end), false)) return false;
         area.frontier = @intCast(end);
@@ -344,66 +353,6 @@ pub noinline fn trim(keep: usize, holder: u32) void {
         if (dirty <= keep) break;
         const slices: u32 = @intCast((dirty - keep + t.slice_size - 1) >> t.slice_shift);
         if (!purge.run(.{ .slices = slices, .piece = slices }, holder)) break;
-    }
-}
-
-/// Called when the system refuses address space (a limit, as a rule): gives back what is reserved
-/// and not in use. Whether there was some.
-pub noinline fn makeRoom(holder: u32) bool {
-    const found_idle = releaseIdle(holder);
-    return releaseRest(holder) or found_idle;
-}
-
-/// The rest of the first region, under a limit that the process set after its start.
-fn releaseRest(holder: u32) bool {
-    // Asked only where even a page's worth is refused: a sandbox may kill for the question.
-    const least = 64 * t.kib;
-    if (os.memory.reserve(least)) |probe| {
-        _ = os.memory.unmap(probe, least);
-        return false;
-    }
-    const limit = os.machine.addressSpaceLimit() orelse return false;
-    lock.acquire(holder);
-    defer lock.release();
-    if (!space.giveBackRest(limit)) return false;
-    space.arena_returned += arena.giveBackRest(holder);
-    return true;
-}
-
-/// Further regions that are wholly free.
-fn releaseIdle(holder: u32) bool {
-    lock.acquire(holder);
-    defer lock.release();
-    var found = false;
-    for (1..@max(space.count(), 1)) |index| {
-        const number: u32 = @intCast(index);
-        if (space.isVacant(number) or !isIdle(number)) continue;
-        removeAll(number);
-        space.giveBack(number);
-        found = true;
-    }
-    return found;
-}
-
-fn isIdle(number: u32) bool {
-    const first = number << t.region_slices_shift;
-    const end = first + space.at(number).frontier;
-    var id = first + 1;
-    while (id < end) {
-        const state = slice(id).run_state;
-        if (state != .dirty and state != .clean) return false;
-        id += slice(id).length;
-    }
-    return true;
-}
-
-fn removeAll(number: u32) void {
-    const first = number << t.region_slices_shift;
-    const end = first + space.at(number).frontier;
-    var id = first + 1;
-    while (id < end) {
-        runs.remove(id);
-        id += slice(id).length;
     }
 }
 

@@ -4,6 +4,7 @@ const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const space = @import("address_space.zig");
+const limits = @import("limits.zig");
 const runs = @import("run_allocator.zig");
 const purge = @import("purge.zig");
 
@@ -61,6 +62,8 @@ test "run allocator: random operations against a model" {
             const index = random.uintLessThan(usize, count);
             try expectPainted(held[index]);
             const old = held[index];
+            if (step % 97 == 0) limits.giveBack(random.uintLessThan(usize, 8 * t.mib), 1);
+            if (step % 997 == 0) _ = limits.makeRoom(1);
             if (random.int(u8) < 60 and runs.resize(old.first, old.length, length, 0, 1)) {
                 sum = sum - old.length + length;
                 held[index].length = length;
@@ -93,6 +96,9 @@ test "run allocator: random operations against a model" {
 test "run allocator: the system refuses the n-th call, for every n" {
     for (1..40) |n| {
         const live_before = runs.live_slices.raw;
+        const capacity = space.at(0).capacity;
+        // A refused decommit ends the region, which this one does not need.
+        defer space.at(0).capacity = capacity;
         os.fake.failCall(n);
         for (0..30) |index| {
             const length: u32 = @intCast(1 + index * 37 % 400);
@@ -102,6 +108,7 @@ test "run allocator: the system refuses the n-th call, for every n" {
             paint(.{ .first = run.first, .length = length, .mark = 0xa5 });
             runs.free(run.first, length, false, 1);
             runs.purgeDue(1);
+            if (index % 10 == 9) limits.giveBack(0, 1);
         }
         os.fake.failNone();
         try std.testing.expectEqual(live_before, runs.live_slices.raw);

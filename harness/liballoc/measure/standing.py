@@ -20,14 +20,14 @@ class Standing:
     item: str
     metric: str
     rival: str
-    """The one of the others with the least median."""
+    """The best of the others that ran in as many rounds as any."""
     ratio: Ratio
     """To it; below 1 is better."""
 
     @property
     def is_behind(self) -> bool:
-        """Whether all of the interval is above 1."""
-        return self.ratio.low is not None and self.ratio.low > 1
+        """Whether it is more, and significantly so."""
+        return self.ratio.significant and self.ratio.value > 1
 
 
 def standing(
@@ -38,8 +38,13 @@ def standing(
     logarithms: Callable[[Values, Values], Values],
 ) -> Standing | None:
     """None where there is no figure of it or of any other."""
-    rivals = {name: values for name, values in others.items() if logarithms(own, values)}
-    if not rivals:
+    # Both the choice and the ratio are of the rounds that all have.
+    common = {name: logarithms(own, values) for name, values in others.items()}
+    common = {name: found for name, found in common.items() if found}
+    if not common:
         return None
-    best = min(rivals, key=lambda name: float(np.median(list(rivals[name].values()))))
-    return Standing(item, metric, best, ratio_of(list(logarithms(own, rivals[best]).values())))
+    most = max(len(found) for found in common.values())
+    whole = {name: list(found.values()) for name, found in common.items() if len(found) == most}
+    # The least of theirs is the greatest of the ratios to it.
+    best = max(whole, key=lambda name: float(np.median(whole[name])))
+    return Standing(item, metric, best, ratio_of(whole[best]))

@@ -128,7 +128,7 @@ def summarise(header: Header, runs: Sequence[Run]) -> Summary:
     counted = [run.round for run in runs if run.state == OK]
     return Summary(
         header, judged(rows), judged_means(means), skipped, max(counted, default=0),
-        make_standings(items, names, groups),
+        make_standings(rows, items, groups),
     )  # fmt: skip
 
 
@@ -253,31 +253,43 @@ def make_means(
 
 
 def make_standings(
-    items: Sequence[Item], names: Sequence[str], groups: Mapping[tuple[str, str], list[Run]]
+    rows: Sequence[Row], items: Sequence[Item], groups: Mapping[tuple[str, str], list[Run]]
 ) -> list[Standing]:
     """In time to all others; in peak memory to those but the baseline, whose mean is another
-    question. What failed is nobody's rival."""
-    found: list[Standing] = []
+    question. What failed, or is linked with another allocator, is nobody's rival."""
+    good = {(row.item, row.allocator) for row in rows if row.state == OK and not row.note}
+    names = list(dict.fromkeys(row.allocator for row in rows))
     others = [name for name in names if name not in (OWN, BASELINE)]
-    if OWN not in names or not others:
-        return found
+    found: list[Standing] = []
     for item in items:
-        good = {
-            name: groups.get((item.name, name), [])
-            for name in names
-            if not failed(groups.get((item.name, name), []))
-        }
+        if not others or (item.name, OWN) not in good:
+            continue
         for metric, figure, rivals in (
             (TIME, item.time, [BASELINE, *others]),
             (PEAK, PEAK, others),
         ):
-            made = standing(
-                item.name, metric, by_round(good.get(OWN, []), figure),
-                {name: by_round(good[name], figure) for name in rivals if name in good},
-                logarithms,
-            )  # fmt: skip
+            values = {
+                name: by_round(groups[item.name, name], figure)
+                for name in [OWN, *rivals]
+                if (item.name, name) in good
+            }
+            made = standing(item.name, metric, values.pop(OWN), values, logarithms)
             if made is not None:
                 found.append(made)
+    return judged_standings(found)
+
+
+def judged_standings(standings: Sequence[Standing]) -> list[Standing]:
+    """Standings that are marked; the best of several was chosen by the same figures, and there are
+    as many chances of a false one as items."""
+    found = []
+    for metric in (TIME, PEAK):
+        own = [each for each in standings if each.metric == metric]
+        marked = judge([each.ratio for each in own])
+        found += [
+            Standing(each.item, each.metric, each.rival, ratio or each.ratio)
+            for each, ratio in zip(own, marked, strict=True)
+        ]
     return found
 
 

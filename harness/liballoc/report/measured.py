@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO
@@ -135,15 +134,14 @@ def standing_table(summary: Summary) -> Table:
         if any(cell != "-" for cell in cells):
             rows.append([item.name, *cells])
     behind = sum(each.is_behind for each in summary.standings)
-    title = f"{OWN} beside the best of the others (behind: all of the interval above 1; {behind})"
+    title = f"{OWN} beside the best of the others (~: {SAME}; behind: {behind})"
     columns = ["item", "fastest of the others", "time", f"leanest but {BASELINE}", "peak memory"]
     return Table(title, columns, rows)
 
 
 def standing_text(standing: Standing) -> str:
-    """`1.20 [1.10, 1.30] behind`."""
-    ratio = dataclasses.replace(standing.ratio, significant=True)
-    return format_ratio(ratio) + (" behind" if standing.is_behind else "")
+    """`1.20 [1.10, 1.30] behind`; ~ as everywhere."""
+    return format_ratio(standing.ratio) + (" behind" if standing.is_behind else "")
 
 
 def overview_cell(row: Row, metric: str, unit: str) -> str:

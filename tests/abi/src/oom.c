@@ -4,12 +4,14 @@
 
 #include "entries.h"
 
-static void limit_to(size_t bytes) {
+static void limit_what_to(int what, size_t bytes) {
     struct rlimit limit;
-    CHECK(getrlimit(RLIMIT_AS, &limit) == 0, "getrlimit");
+    CHECK(getrlimit(what, &limit) == 0, "getrlimit");
     limit.rlim_cur = bytes == 0 ? limit.rlim_max : bytes;
-    CHECK(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit");
+    CHECK(setrlimit(what, &limit) == 0, "setrlimit");
 }
+
+static void limit_to(size_t bytes) { limit_what_to(RLIMIT_AS, bytes); }
 
 struct held {
     struct held *next;
@@ -164,6 +166,40 @@ CASE(C43_a_limit_set_later) {
     large = malloc(2 * GIB);
     CHECK(large != NULL, "after the limit is lifted");
     free(large);
+}
+
+/* Once all is freed what a limit counts is free too, for other blocks and for stacks. */
+static void fill_and_free(size_t size, size_t least, size_t most) {
+    size_t count;
+    struct held *list = exhaust(size, &count);
+    CHECK(count * size >= least && count * size <= most, "%zu blocks of %zu", count, size);
+    check_and_free(list);
+    void *large = malloc(most / 3);
+    CHECK(large != NULL, "%zu bytes after all was freed", most / 3);
+    free(large);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, allocate_in_thread, NULL) == 0, "a stack");
+    pthread_join(thread, NULL);
+}
+
+/* Python's resource.setrlimit, a test suite that limits itself: no large block is refused first. */
+CASE(C43_a_limit_set_later_binds_small_blocks) {
+    free(malloc(100));
+    limit_to(600 * MIB);
+    fill_and_free(MIB, 400 * MIB, 600 * MIB);
+    fill_and_free(100 * KIB, 300 * MIB, 600 * MIB);
+    fill_and_free(3000, 300 * MIB, 600 * MIB);
+    limit_to(0);
+    void *large = malloc(2 * GIB);
+    CHECK(large != NULL, "after the limit is lifted");
+    free(large);
+}
+
+CASE(C43_a_limit_of_data_set_later) {
+    free(malloc(100));
+    limit_what_to(RLIMIT_DATA, 600 * MIB);
+    fill_and_free(MIB, 400 * MIB, 600 * MIB);
+    fill_and_free(3000, 300 * MIB, 600 * MIB);
 }
 
 OURS(C43_a_limit_lowered_twice) {
