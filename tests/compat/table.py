@@ -9,6 +9,7 @@ A test belongs to the row whose id is in its name or in the name of its paramete
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -24,13 +25,14 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 DOCUMENT = ROOT / "docs" / "compat.md"
 RESULTS = ROOT / "zig-out" / "reports" / "compat.xml"
-# Where tests with ids are.
-TEST_FOLDERS = ("tests/abi", "tests/compat", "tests/cross", "tests/elf", "tests/misuse")
+TEST_FILES = "tests/*/test_*.py"
+# These make other tests than the short form's, whose outcomes the document has.
+LONG_FORMS = ("FAULTS_LONG", "FAULTS_FORKS", "FAULTS_SEED")
 PRIORITIES = (0, 1, 2)
 LABEL = re.compile(r"(?<![A-Za-z0-9])((?:C\d\d_)+)\w+")
-# Longer lists of tests are cut: the command above the table names all of them.
-TESTS_SHOWN_MAX = 6
 PASSED, FAILED, SKIPPED, EXPECTED = "passed", "FAILED", "not shown here", "does not hold"
+NO_TEST = "no test"
+NOT_SHOWN, EACH_TEST = "What is not shown, or does not hold", "Each test"
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,18 @@ class Row:
 class Ended:
     """How the tests of one row ended: counts by outcome, and the reasons of those not passed."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    tests: dict[str, Counter[str]] = field(default_factory=dict)
+    """By name; tests that differ in parameters alone are one."""
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def add(self, outcome: str, reason: str) -> None:
+    @property
+    def counts(self) -> Counter[str]:
+        """Of the whole row."""
+        return sum(self.tests.values(), Counter())
+
+    def add(self, label: str, outcome: str, reason: str) -> None:
         """One test more."""
-        self.counts[outcome] += 1
+        self.tests.setdefault(label, Counter())[outcome] += 1
         if reason:
             self.reasons[reason] = outcome
 
@@ -67,33 +75,54 @@ def load_rows(path: Path = FOLDER / "rows.toml") -> list[Row]:
     return rows
 
 
-def labels_of(names: Iterable[str]) -> dict[str, set[str]]:
-    """Row id -> names of its tests, out of the names that pytest gives tests."""
-    found: dict[str, set[str]] = {}
-    for name in names:
-        for match in LABEL.finditer(name.replace("test_C", "C")):
-            for row in match[1].rstrip("_").split("_"):
-                found.setdefault(row, set()).add(match[0])
+def labels_in(name: str) -> dict[str, str]:
+    """Row id -> what a test is called there, out of the name that pytest gives it.
+
+    The function's name where it has the id, else that of the parameter.
+    """
+    found: dict[str, str] = {}
+    for match in LABEL.finditer(name.replace("test_C", "C")):
+        for row in match[1].rstrip("_").split("_"):
+            found.setdefault(row, match[0])
     return found
 
 
+def count_labels(names: Iterable[str]) -> dict[str, Counter[str]]:
+    """Row id -> names of its tests, each with how many there are that differ in parameters."""
+    found: dict[str, Counter[str]] = {}
+    for name in names:
+        for row, label in labels_in(name).items():
+            found.setdefault(row, Counter())[label] += 1
+    return found
+
+
+def pytest_command(rows: list[Row]) -> tuple[list[str], dict[str, str]]:
+    """pytest for the tests of these rows, in whatever folder they are; and its environment."""
+    # Each folder is named: only so does pytest see the options that one of them adds.
+    folders = sorted({str(path.parent.relative_to(ROOT)) for path in ROOT.glob(TEST_FILES)})
+    chosen = " or ".join(f"{row.id}_" for row in rows)
+    environment = {name: text for name, text in os.environ.items() if name not in LONG_FORMS}
+    return [sys.executable, "-m", "pytest", *folders, "-k", chosen], environment
+
+
 def collect() -> list[str]:
-    """The names of all tests that pytest collects."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--no-header"]
+    """The names of all tests that pytest collects for the rows."""
+    command, environment = pytest_command(load_rows())
     done = subprocess.run(
-        [*command, *TEST_FOLDERS], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [*command, "--collect-only", "-q", "--no-header"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode != 0:
         raise ValueError(f"pytest collects nothing:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
 
 
 def run_tests() -> Path:
-    """Runs the tests, whatever comes of them; the JUnit file."""
-    # The document is about to be written: that it is stale is no failure here.
-    stale = ["--deselect", "tests/compat/test_table.py"]
-    command = [sys.executable, "-m", "pytest", *TEST_FOLDERS, *stale, f"--junitxml={RESULTS}"]
-    subprocess.run(command, cwd=ROOT, check=False)
+    """Runs the tests in their short form, whatever comes of them; the JUnit file."""
+    command, environment = pytest_command(load_rows())
+    # Two at a time, as the session `tests` has them.
+    command += ["-n", "2", "--dist", "worksteal", f"--junitxml={RESULTS}"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=False)
     return RESULTS
 
 
@@ -109,31 +138,19 @@ def outcome_of(case: ElementTree.Element) -> tuple[str, str]:
     return (EXPECTED if expected else SKIPPED), skipped.get("message") or ""
 
 
-def read_results(path: Path) -> tuple[list[str], dict[str, Ended]]:
-    """The names of all tests of a JUnit file, and row id -> how its tests ended."""
+def read_results(path: Path) -> dict[str, Ended]:
+    """Row id -> how its tests ended, out of a JUnit file."""
     ended: dict[str, Ended] = {}
-    names = []
     for case in ElementTree.parse(path).iter("testcase"):
-        name = case.get("name") or ""
-        names.append(name)
-        for row in labels_of([name]):
-            ended.setdefault(row, Ended()).add(*outcome_of(case))
-    return names, ended
+        for row, label in labels_in(case.get("name") or "").items():
+            ended.setdefault(row, Ended()).add(label, *outcome_of(case))
+    return ended
 
 
-def status(row: Row, ended: Ended | None) -> str:
-    """The cell of the table."""
-    if ended is None:
-        return "no test"
+def status(counts: Counter[str]) -> str:
+    """The cell of both tables, for a row and for a test."""
     order = (FAILED, PASSED, EXPECTED, SKIPPED)
-    return ", ".join(f"{word} ({ended.counts[word]})" for word in order if ended.counts[word])
-
-
-def tests_cell(labels: set[str]) -> str:
-    """The names of a row's tests, without the id that stands beside them."""
-    names = [f"`{label}`" for label in sorted(labels)]
-    more = len(names) - TESTS_SHOWN_MAX
-    return ", ".join(names[:TESTS_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(f"{word} {counts[word]}" for word in order if counts[word]) or NO_TEST
 
 
 def gaps(row: Row, ended: Ended | None) -> list[str]:
@@ -144,25 +161,46 @@ def gaps(row: Row, ended: Ended | None) -> list[str]:
     return found
 
 
-def render(rows: list[Row], labels: dict[str, set[str]], ended: dict[str, Ended], host: str) -> str:
+def table_line(*cells: str) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def anchor(heading: str) -> str:
+    """Where a link to a heading of the document goes."""
+    return heading.lower().replace(",", "").replace(" ", "-")
+
+
+def render(rows: list[Row], ended: dict[str, Ended], host: str) -> str:
     """The document."""
+    not_shown, each_test = (
+        f"[{heading}](#{anchor(heading)})" for heading in (NOT_SHOWN, EACH_TEST)
+    )
     lines = [
         "# Compatibility: the rows, their tests, and how they ended", "",
         "Made by `nox -s compat` from `tests/compat/rows.toml` and the tests: do not edit.", "",
-        f"{host}. P0: no release without it; P1: before 1.0; P2: written down. Numbers count",
-        "tests. `pytest -k C44` runs those of a row. *does not hold*: a test shows that the row is",
-        "not fulfilled yet, and goes red when that changes.", "",
+        f"{host}, from the short",
+        "forms of the tests. P0: no release without it; P1: before 1.0; P2: written down. *tests*",
+        f"counts names, which stand with a status each under {each_test}. Statuses count runs:",
+        "most tests run for several parameters (release and debug library, sizes, calls).",
+        "*not shown here*: this machine cannot show it. *does not hold*: a test shows that the row",
+        f"is not fulfilled yet, and goes red when that changes. {not_shown} says",
+        "what the tests of a row leave out. `pytest -k C44` runs those of a row.", "",
         "| id | P | what | tests | status |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
-        cells = [row.id, str(row.priority), row.what, tests_cell(labels.get(row.id, set()))]
-        cells.append(status(row, ended.get(row.id)))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "## What is not shown, or does not hold", ""]
+        found = ended.get(row.id, Ended())
+        count = str(len(found.tests))
+        lines.append(table_line(row.id, str(row.priority), row.what, count, status(found.counts)))
+    lines += ["", f"## {NOT_SHOWN}", ""]
     for row in rows:
-        found = gaps(row, ended.get(row.id))
-        if found:
-            lines.append(f"- **{row.id}** (P{row.priority}): " + "; ".join(found) + ".")
+        found_gaps = gaps(row, ended.get(row.id))
+        if found_gaps:
+            lines.append(f"- **{row.id}** (P{row.priority}): " + "; ".join(found_gaps) + ".")
+    lines += ["", f"## {EACH_TEST}", "", "| id | test | status |", "|---|---|---|"]
+    for row in rows:
+        for label, counts in sorted(ended.get(row.id, Ended()).tests.items()):
+            lines.append(table_line(row.id, f"`{label}`", status(counts)))
     return "\n".join(lines) + "\n"
 
 
@@ -179,12 +217,12 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m tests.compat.table [RESULTS.xml]", file=sys.stderr)
         return 2
     try:
-        names, ended = read_results(Path(arguments[0]) if arguments else run_tests())
+        ended = read_results(Path(arguments[0]) if arguments else run_tests())
         rows = load_rows()
     except (OSError, ElementTree.ParseError, ValueError) as error:
         print(f"compat table: {error}", file=sys.stderr)
         return 2
-    text = render(rows, labels_of(names), ended, host())
+    text = render(rows, ended, host())
     DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(text)
     print(f"wrote {DOCUMENT.relative_to(ROOT)}")
