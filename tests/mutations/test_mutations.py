@@ -38,6 +38,7 @@ def test_an_entry_is_read(tmp_path: Path) -> None:
         ('find = "two"\n', "", "missing ['find']"),
         ('find = "two"', 'find = "two"\nfound = "x"', "unknown ['found']"),
         ('["C01", "C02"]', "[]", "not empty"),
+        ('find = "two"', 'find = "two"\nmachine = "vax"', "no machine called vax"),
         ('name = "one"', "name = one", "some.toml"),
         (ENTRY, ENTRY + ENTRY, "twice: one"),
     ],
@@ -84,7 +85,7 @@ class Pretended(Worker):
     statuses: dict[str, int]
     seen: str = ""
 
-    def build(self, archive: bool) -> bool:
+    def build(self, archive: bool, machine: str) -> bool:
         self.log.append("built" if not archive else "with the archive")
         return self.built
 

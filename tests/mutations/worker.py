@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from liballoc.errors import CheckFailedError
+from liballoc.toolchain import variants
 from liballoc.toolchain.zig import Zig, build_environment
 from tests.mutations.catalogue import Mutation
 
@@ -24,6 +25,8 @@ NOT_COPIED = shutil.ignore_patterns(
 )
 BUILD_TIMEOUT_S = 1800
 TESTS_TIMEOUT_S = 900
+# Of one program of the fault tests, without a mutation too. They take a few seconds each.
+FAULTS_GUARD_S = 60
 # pytest's exit statuses.
 ALL_PASSED, SOME_FAILED = 0, 1
 
@@ -61,12 +64,15 @@ class Worker:
         """Copies the checkout."""
         shutil.copytree(self.source, self.folder, ignore=NOT_COPIED, symlinks=True)
 
-    def build(self, archive: bool) -> bool:
+    def build(self, archive: bool, machine: str) -> bool:
         """Builds the release library, and the archive where a test links it."""
         shutil.rmtree(self.folder / "zig-out", ignore_errors=True)
+        prefix = str(variants.prefix(self.folder, machine))
         steps = ["shared", "archive"] if archive else ["shared"]
+        if machine != variants.DEFAULT_ARCHITECTURE:
+            steps.append(f"-Dtarget={variants.target(machine)}")
         done = subprocess.run(
-            [self.zig.executable, "build", "--prefix", "zig-out", *steps],
+            [self.zig.executable, "build", "--prefix", prefix, *steps],
             cwd=self.folder, env=build_environment(os.environ), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False, timeout=BUILD_TIMEOUT_S,
         )  # fmt: skip
@@ -79,7 +85,9 @@ class Worker:
             sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
             "-k", expression(mutation, row), *mutation.tests,
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": "harness"}
+        environment = {
+            **os.environ, "PYTHONPATH": "harness", "FAULTS_GUARD_S": str(FAULTS_GUARD_S)
+        }  # fmt: skip
         for name in ("LIBALLOC_SO", "LIBALLOC_A", "LIBALLOC_DEBUG_SO"):
             environment.pop(name, None)
         try:
@@ -106,7 +114,7 @@ class Worker:
 
     def _judge_applied(self, mutation: Mutation) -> Verdict:
         started = time.monotonic()
-        if not self.build(mutation.archive):
+        if not self.build(mutation.archive, mutation.machine):
             return Verdict(mutation, State.NOT_BUILT, self.log[-1], time.monotonic() - started)
         built = time.monotonic()
         for row in mutation.rows:
@@ -123,11 +131,9 @@ class Worker:
 
         With the same files built: a test that fails for want of the archive would be red too.
         """
-        for archive in (False, True):
-            chosen = [mutation for mutation in mutations if mutation.archive == archive]
-            if not chosen:
-                continue
-            if not self.build(archive):
+        for archive, machine in sorted({(each.archive, each.machine) for each in mutations}):
+            chosen = [each for each in mutations if (each.archive, each.machine) == (archive, machine)]
+            if not self.build(archive, machine):
                 raise CheckFailedError(f"the unchanged library is not built: {self.log[-1]}")
             runs = {
                 (expression(mutation, row), mutation.tests): (mutation, row)
