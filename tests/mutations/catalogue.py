@@ -15,8 +15,8 @@ from liballoc.toolchain import variants
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
-KEYS = {"name", "breaks", "rows", "file", "find", "replace", "select", "tests", "archive", "machine"}
 REQUIRED = {"name", "breaks", "rows", "file", "find", "replace", "tests"}
+KEYS = REQUIRED | {"select", "archive", "machine"}
 
 
 @dataclass(frozen=True)
