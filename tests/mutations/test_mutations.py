@@ -124,7 +124,7 @@ def test_the_unchanged_library_must_be_green(tmp_path: Path) -> None:
     worker.built, worker.statuses = True, {"C02": 0, "C01": 0}
     worker.check_green(mutations)
     worker.statuses = {"C02": 1}
-    with pytest.raises(CheckFailedError, match="place.py is not green"):
+    with pytest.raises(CheckFailedError, match=r"place\.py is not green"):
         worker.check_green(mutations)
 
 
