@@ -53,15 +53,15 @@ def judge_recovered(each: Supervised) -> None:
 @pytest.mark.parametrize(("call", "error"), FIRST_PAIRS)
 def test_C41_one_refusal(supervisor: Supervisor, mixed: Path, call: str, error: str) -> None:
     command = [mixed, "one_thread", SEED, "once"]
-    runs = sweep(lambda each: supervisor.run(each, command), Refusal(call, error), judge_recovered)
-    assert runs > 4
+    refusal = Refusal(call, error)
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 0
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_C41_one_refusal_among_threads(supervisor: Supervisor, mixed: Path, call: str) -> None:
     command = [mixed, "threads", SEED, "once"]
     refusal = Refusal(call, ERRORS[call][0])
-    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 2
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 0
 
 
 def judge_ended(each: Supervised) -> None:
@@ -81,7 +81,7 @@ def test_C41_refused_for_ever(
 ) -> None:
     command = [mixed, case, SEED, "for-ever"]
     refusal = Refusal(call, error, onwards=True)
-    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_ended) > 2
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_ended) > 0
 
 
 @pytest.mark.parametrize(("call", "error"), [p for p in PAIRS if p[0] in {"madvise", "mremap"}])
@@ -158,7 +158,7 @@ def test_C41_refusals_to_libc_and_the_loader_too(
 
     # Every one in the short form too: the library's first calls come after many of the loader's.
     refusal = Refusal(call, ERRORS[call][0], everybody=True)
-    sweep(lambda each: supervisor.run(each, command), refusal, judge, long=True)
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge, long=True) > 0
 
 
 @dataclass(frozen=True)
