@@ -115,9 +115,9 @@ def sweep(
     run: Callable[[Refusal], Supervised], refusal: Refusal, judge: Callable[[Supervised], None],
     long: bool = LONG,
 ) -> int:  # fmt: skip
-    """Refuses the n-th call for every n until the program makes no such call; how many runs."""
+    """Refuses the n-th call for every n until a run makes no such call; how many were refused."""
     width = os.cpu_count() or 1
-    runs = 0
+    refusals = 0
     left = numbers(long)
     with ThreadPoolExecutor(width) as pool:
         while True:
@@ -125,9 +125,9 @@ def sweep(
             done = list(pool.map(run, batch))
             for each in done:
                 judge(each)
-            runs += len(done)
+            refusals += sum(each.refused > 0 for each in done)
             if any(each.refused == 0 for each in done):
-                return runs
+                return refusals
 
 
 def judge_clear(each: Supervised, expected: str) -> None:

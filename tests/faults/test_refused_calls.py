@@ -53,15 +53,15 @@ def judge_recovered(each: Supervised) -> None:
 @pytest.mark.parametrize(("call", "error"), FIRST_PAIRS)
 def test_C41_one_refusal(supervisor: Supervisor, mixed: Path, call: str, error: str) -> None:
     command = [mixed, "one_thread", SEED, "once"]
-    runs = sweep(lambda each: supervisor.run(each, command), Refusal(call, error), judge_recovered)
-    assert runs > 4
+    refusal = Refusal(call, error)
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 0
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_C41_one_refusal_among_threads(supervisor: Supervisor, mixed: Path, call: str) -> None:
     command = [mixed, "threads", SEED, "once"]
     refusal = Refusal(call, ERRORS[call][0])
-    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 2
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_recovered) > 0
 
 
 def judge_ended(each: Supervised) -> None:
@@ -81,7 +81,7 @@ def test_C41_refused_for_ever(
 ) -> None:
     command = [mixed, case, SEED, "for-ever"]
     refusal = Refusal(call, error, onwards=True)
-    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_ended) > 2
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge_ended) > 0
 
 
 @pytest.mark.parametrize(("call", "error"), [p for p in PAIRS if p[0] in {"madvise", "mremap"}])
@@ -89,9 +89,11 @@ def test_C49_a_sandbox_without_the_call(
     supervisor: Supervisor, mixed: Path, call: str, error: str
 ) -> None:
     # Advice and moving pages are never needed: a program does not notice that they are missing.
+    # Nothing is lost either, but without advice memory does not go back.
     refusal = Refusal(call, error, nth=1, onwards=True)
-    each = supervisor.run(refusal, [mixed, "one_thread", SEED, "for-ever"])
-    assert each.outcome.status == 0, each.ending
+    form = "for-ever" if call == "madvise" else "once"
+    each = supervisor.run(refusal, [mixed, "one_thread", SEED, form])
+    judge_recovered(each)
     assert each.refused > 0
 
 
@@ -154,8 +156,9 @@ def test_C41_refusals_to_libc_and_the_loader_too(
         else:
             assert outcome.status in {0, OUT_OF_MEMORY}, each.ending
 
+    # Every one in the short form too: the library's first calls come after many of the loader's.
     refusal = Refusal(call, ERRORS[call][0], everybody=True)
-    sweep(lambda each: supervisor.run(each, command), refusal, judge)
+    assert sweep(lambda each: supervisor.run(each, command), refusal, judge, long=True) > 0
 
 
 @dataclass(frozen=True)

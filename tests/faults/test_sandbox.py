@@ -27,7 +27,7 @@ def test_C49_only_memory_calls_and_futex(native: Native, release: Subject) -> No
     assert outcome.status == 0, outcome.ending
 
 
-def test_C49_the_filter_bites(native: Native, release: Subject) -> None:
+def test_the_filter_bites(native: Native, release: Subject) -> None:
     outcome = run(native, release, "without_mprotect_it_is_killed")
     assert outcome.status == -signal.SIGSYS, outcome.ending
 

@@ -19,6 +19,8 @@ import pytest
 from tests.native import Outcome, clean_environment
 
 SECONDS = 120.0
+# FAULTS_GUARD_S is another guard for all of them, for who expects hangs (tests/mutations).
+GUARD_S = os.environ.get("FAULTS_GUARD_S")
 STACK_SECONDS = 30
 
 
@@ -70,6 +72,7 @@ def run_watched(
 ) -> Outcome:
     """Runs a program to its end. `note` says how to repeat it, for the report of a hang."""
     words = [str(word) for word in command]
+    seconds = float(GUARD_S) if GUARD_S else seconds
     with subprocess.Popen(
         words, env={**clean_environment(), **(env or {})}, cwd=cwd, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

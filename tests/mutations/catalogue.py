@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liballoc.errors import UsageError
+from liballoc.toolchain import variants
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
-KEYS = {"name", "breaks", "rows", "file", "find", "replace", "select", "tests", "archive"}
 REQUIRED = {"name", "breaks", "rows", "file", "find", "replace", "tests"}
+KEYS = REQUIRED | {"select", "archive", "machine"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Mutation:
     tests: tuple[str, ...]
     select: str
     archive: bool
+    machine: str
 
     def applied(self, text: str) -> str:
         """The file's text with the change; refused where it does not fit exactly once."""
@@ -55,6 +57,9 @@ def _read(source: str, row: dict[str, object]) -> Mutation:
     rows, tests = row["rows"], row["tests"]
     if not isinstance(rows, list) or not isinstance(tests, list) or not rows or not tests:
         raise UsageError(f"{source}: {row['name']}: rows and tests are lists, and not empty")
+    machine = row.get("machine")
+    if machine is not None and machine not in variants.ARCHITECTURES:
+        raise UsageError(f"{source}: {row['name']}: no machine called {machine}")
     return Mutation(
         name=str(row["name"]),
         breaks=str(row["breaks"]),
@@ -65,6 +70,7 @@ def _read(source: str, row: dict[str, object]) -> Mutation:
         tests=tuple(map(str, tests)),
         select=str(row.get("select", "")),
         archive=row.get("archive") is True,
+        machine=str(row.get("machine", variants.DEFAULT_ARCHITECTURE)),
     )
 
 

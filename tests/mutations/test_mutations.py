@@ -1,10 +1,11 @@
 """The machinery of the mutations, on copies of nothing: what is refused, selected and reported."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from liballoc.errors import UsageError
+from liballoc.errors import CheckFailedError, UsageError
 from liballoc.toolchain.zig import Zig
 from tests.mutations import catalogue, mutate
 from tests.mutations.catalogue import Mutation
@@ -38,6 +39,7 @@ def test_an_entry_is_read(tmp_path: Path) -> None:
         ('find = "two"\n', "", "missing ['find']"),
         ('find = "two"', 'find = "two"\nfound = "x"', "unknown ['found']"),
         ('["C01", "C02"]', "[]", "not empty"),
+        ('find = "two"', 'find = "two"\nmachine = "vax"', "no machine called vax"),
         ('name = "one"', "name = one", "some.toml"),
         (ENTRY, ENTRY + ENTRY, "twice: one"),
     ],
@@ -84,13 +86,13 @@ class Pretended(Worker):
     statuses: dict[str, int]
     seen: str = ""
 
-    def build(self, archive: bool) -> bool:
+    def build(self, archive: bool, machine: str) -> bool:
         self.log.append("built" if not archive else "with the archive")
         return self.built
 
-    def run_tests(self, mutation: Mutation, row: str) -> int:
-        self.seen = (self.folder / mutation.file).read_text()
-        return self.statuses[row]
+    def run_tests(self, files: Sequence[str], words: str) -> int:
+        self.seen = (self.folder / "place.txt").read_text()
+        return next(status for row, status in self.statuses.items() if f"({row})" in words)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,17 @@ def test_verdicts(
     assert (verdict.state, verdict.detail) == (state, detail)
     assert worker.seen == ("one three" if built else "")
     assert (tmp_path / "place.txt").read_text() == "one two"
+
+
+def test_the_unchanged_library_must_be_green(tmp_path: Path) -> None:
+    mutations = load(tmp_path, ENTRY)
+    (tmp_path / "place.txt").write_text("one two")
+    worker = Pretended(tmp_path, tmp_path, Zig(Path("zig"), "0"))
+    worker.built, worker.statuses = True, {"C02": 0, "C01": 0}
+    worker.check_green(mutations)
+    worker.statuses = {"C02": 1}
+    with pytest.raises(CheckFailedError, match=r"place\.py is not green"):
+        worker.check_green(mutations)
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

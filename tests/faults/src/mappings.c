@@ -87,7 +87,8 @@ static void traffic(int rounds, struct tally *tally) {
 static void used_up(int warm) {
     struct tally before = {0, 0}, during = {0, 0}, after = {0, 0};
     if (warm) traffic(2, &before);
-    size_t in_use = mallinfo2().uordblks;
+    /* From the start: not even mallinfo2 was called, which would reserve the heap. */
+    size_t in_use = warm ? mallinfo2().uordblks : 0;
     struct process_size size = process_size();
     use_up_mappings();
     traffic(ROUNDS, &during);
