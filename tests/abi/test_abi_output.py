@@ -5,7 +5,9 @@ import resource
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.native import Case, Native, Outcome, Subject
+import pytest
+
+from tests.native import Case, Native, Outcome, Subject, make_subject
 
 SOURCES = Path(__file__).resolve().parent / "src"
 STATS_KEYS = {
@@ -38,6 +40,15 @@ def test_C40_malloc_info_on_glibc(native: Native, glibc: Subject) -> None:
 
 def test_C40_malloc_info(native: Native, preloaded: Subject) -> None:
     check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", preloaded).stdout)
+
+
+@pytest.mark.parametrize("name", ["linked", "archive", "static", "static-pie"])
+def test_C40_malloc_info_in_every_form(
+    native: Native, name: str, request: pytest.FixtureRequest
+) -> None:
+    # A static program has of libc's stdio only what some object of it asks for by a strong name.
+    subject = make_subject(name, request)
+    check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", subject).stdout)
 
 
 def test_C40_malloc_stats_on_glibc(native: Native, glibc: Subject) -> None:

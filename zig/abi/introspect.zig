@@ -6,6 +6,7 @@ const os = @import("os");
 const heap = @import("heap");
 const region = @import("region");
 const statistics = @import("statistics.zig");
+const E = std.os.linux.E;
 
 /// struct mallinfo2 with T = usize; struct mallinfo with T = c_int.
 fn Mallinfo(comptime T: type) type {
@@ -95,8 +96,19 @@ noinline fn line(text: *base.Text, label: []const u8, value: u64) void {
 
 /// XML in glibc's schema on a FILE of the host. 0, EINVAL for options, ENOSYS without a libc.
 pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
-    if (options != 0) return @intCast(@backingInt(std.os.linux.E.INVAL));
-    const put = os.host.fputs() orelse return @intCast(@backingInt(std.os.linux.E.NOSYS));
+    const put = os.host.fputs() orelse {
+        return @intCast(@backingInt(if (options != 0) E.INVAL else E.NOSYS));
+    };
+    return mallocInfoThrough(options, stream, put);
+}
+
+/// The same through a function of the host that is known to be there.
+pub fn mallocInfoThrough(
+    options: c_int,
+    stream: ?*anyopaque,
+    put: *const os.host.Fputs,
+) callconv(.c) c_int {
+    if (options != 0) return @intCast(@backingInt(E.INVAL));
     const now = statistics.current();
     var buffer: [4096:0]u8 = @splat(0);
     var text: base.Text = .{ .buffer = &buffer };
