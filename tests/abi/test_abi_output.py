@@ -30,6 +30,10 @@ def check_malloc_info(text: str) -> None:
     assert heaps
     totals = {total.get("type"): total for total in root.findall("total")}
     assert int(totals["mmap"].get("size") or 0) >= 50 << 20, text
+    for total in root.iter("total"):
+        count, size = (int(total.get(key) or 0) for key in ("count", "size"))
+        assert count <= size, text
+        assert count > 0 or size == 0, text
     systems = {system.get("type"): system for system in root.findall("system")}
     assert int(systems["current"].get("size") or 0) > 0, text
 
