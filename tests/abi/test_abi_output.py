@@ -46,7 +46,10 @@ def test_C40_malloc_info(native: Native, preloaded: Subject) -> None:
     check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", preloaded).stdout)
 
 
-@pytest.mark.parametrize("name", ["linked", "archive", "static", "static-pie"])
+@pytest.mark.parametrize(
+    "name", ["linked", "archive", "static", "static-pie"],
+    ids=["linked", "archive", "archive-static", "archive-static-pie"],
+)  # fmt: skip
 def test_C40_malloc_info_in_every_form(
     native: Native, name: str, request: pytest.FixtureRequest
 ) -> None:
