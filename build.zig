@@ -130,10 +130,20 @@ fn addLibraries(b: *std.Build, name: []const u8, variant: Variant, steps: Steps)
             library.link_z_lazy = false;
         }
         if (linkage == .static) library.bundle_compiler_rt = true;
+        if (linkage == .static and !variant.apart) addMallocInfo(b, library, linked);
         if (linkage == .dynamic) markNodelete(b, library, steps.shared) else {
             steps.archive.dependOn(&b.addInstallArtifact(library, .{}).step);
         }
     }
+}
+
+/// See the file for why.
+fn addMallocInfo(b: *std.Build, archive: *std.Build.Step.Compile, variant: Variant) void {
+    archive.root_module.addObject(b.addObject(.{
+        .name = "malloc_info",
+        .root_module = createModule(b, variant, b.path("zig/malloc_info.zig")),
+        .use_llvm = true,
+    }));
 }
 
 /// See the tool for why.

@@ -65,8 +65,8 @@ class Case:
 
 
 def cases_of(source: Path) -> list[Case]:
-    """The cases a source file registers, in its order."""
-    found = CASE.findall(source.read_text())
+    """The cases a source file registers, in its order; one with a body for each machine, once."""
+    found = dict.fromkeys(CASE.findall(source.read_text()))
     return [Case(source, name, kind == "CASE") for kind, name in found]
 
 

@@ -5,7 +5,9 @@ import resource
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.native import Case, Native, Outcome, Subject
+import pytest
+
+from tests.native import Case, Native, Outcome, Subject, make_subject
 
 SOURCES = Path(__file__).resolve().parent / "src"
 STATS_KEYS = {
@@ -28,6 +30,10 @@ def check_malloc_info(text: str) -> None:
     assert heaps
     totals = {total.get("type"): total for total in root.findall("total")}
     assert int(totals["mmap"].get("size") or 0) >= 50 << 20, text
+    for total in root.iter("total"):
+        count, size = (int(total.get(key) or 0) for key in ("count", "size"))
+        assert count <= size, text
+        assert count > 0 or size == 0, text
     systems = {system.get("type"): system for system in root.findall("system")}
     assert int(systems["current"].get("size") or 0) > 0, text
 
@@ -38,6 +44,18 @@ def test_C40_malloc_info_on_glibc(native: Native, glibc: Subject) -> None:
 
 def test_C40_malloc_info(native: Native, preloaded: Subject) -> None:
     check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", preloaded).stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["linked", "archive", "static", "static-pie"],
+    ids=["linked", "archive", "archive-static", "archive-static-pie"],
+)  # fmt: skip
+def test_C40_malloc_info_in_every_form(
+    native: Native, name: str, request: pytest.FixtureRequest
+) -> None:
+    # A static program has of libc's stdio only what some object of it asks for by a strong name.
+    subject = make_subject(name, request)
+    check_malloc_info(run(native, "introspect.c", "C40_malloc_info_document", subject).stdout)
 
 
 def test_C40_malloc_stats_on_glibc(native: Native, glibc: Subject) -> None:

@@ -42,13 +42,16 @@ pub fn memalign(alignment: usize, size: usize) callconv(.c) ?*anyopaque {
     return allocate(std.math.ceilPowerOfTwoAssert(usize, @max(alignment, 1)), size);
 }
 
-/// 0, EINVAL or ENOMEM; errno is left alone.
+/// 0, EINVAL or ENOMEM. errno is as with glibc: ENOMEM too, and left alone at EINVAL.
 pub fn posixMemalign(out: *?*anyopaque, alignment: usize, size: usize) callconv(.c) c_int {
     if (alignment < @sizeOf(usize) or !std.math.isPowerOfTwo(alignment)) {
         return @intCast(@backingInt(std.os.linux.E.INVAL));
     }
     const block = heap.allocateAligned(size, alignment) orelse slow(alignment, size);
-    if (block == 0) return @intCast(@backingInt(std.os.linux.E.NOMEM));
+    if (block == 0) {
+        os.host.setErrno(.NOMEM);
+        return @intCast(@backingInt(std.os.linux.E.NOMEM));
+    }
     out.* = @ptrFromInt(block);
     return 0;
 }

@@ -6,20 +6,24 @@ const os = @import("os");
 const heap = @import("heap");
 const region = @import("region");
 const statistics = @import("statistics.zig");
+const E = std.os.linux.E;
 
 /// struct mallinfo2 with T = usize; struct mallinfo with T = c_int.
 fn Mallinfo(comptime T: type) type {
     return extern struct {
         /// Bytes held in slabs and runs.
         arena: T = 0,
+        /// As with glibc at least one a heap; others are not counted.
         ordblks: T = 0,
+        /// Blocks that wait for the next malloc of their size.
         smblks: T = 0,
         /// Own mappings: count and bytes.
         hblks: T = 0,
         hblkhd: T = 0,
         usmblks: T = 0,
+        /// The bytes of `smblks`.
         fsmblks: T = 0,
-        /// Bytes in use and free within `arena`.
+        /// Bytes in use and free within `arena`, those of `smblks` included.
         uordblks: T = 0,
         fordblks: T = 0,
         /// What malloc_trim could give back.
@@ -34,6 +38,7 @@ fn fill(comptime T: type) Mallinfo(T) {
     return .{
         .arena = clamp(T, in_slabs),
         .ordblks = clamp(T, now.heaps),
+        .smblks = clamp(T, now.blocks_cached),
         .hblks = clamp(T, now.huge_count),
         .hblkhd = clamp(T, now.huge_bytes),
         .fsmblks = clamp(T, now.bytes_cached),
@@ -93,10 +98,22 @@ noinline fn line(text: *base.Text, label: []const u8, value: u64) void {
     text.char('\n');
 }
 
-/// XML in glibc's schema on a FILE of the host. 0, EINVAL for options, ENOSYS without a libc.
+/// XML in glibc's schema on a FILE of the host. 0, EINVAL for options, ENOSYS without a libc. As
+/// with glibc only the stream knows whether it took the text.
 pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
-    if (options != 0) return @intCast(@backingInt(std.os.linux.E.INVAL));
-    const put = os.host.fputs() orelse return @intCast(@backingInt(std.os.linux.E.NOSYS));
+    const put = os.host.fputs() orelse {
+        return @intCast(@backingInt(if (options != 0) E.INVAL else E.NOSYS));
+    };
+    return mallocInfoThrough(options, stream, put);
+}
+
+/// The same through a function of the host that is known to be there.
+pub fn mallocInfoThrough(
+    options: c_int,
+    stream: ?*anyopaque,
+    put: *const os.host.Fputs,
+) callconv(.c) c_int {
+    if (options != 0) return @intCast(@backingInt(E.INVAL));
     const now = statistics.current();
     var buffer: [4096:0]u8 = @splat(0);
     var text: base.Text = .{ .buffer = &buffer };
@@ -111,12 +128,13 @@ pub fn mallocInfo(options: c_int, stream: ?*anyopaque) callconv(.c) c_int {
     total(&text, "mmap", now.huge_count, now.huge_bytes);
     systemTotals(&text, now);
     text.string("</malloc>\n");
-    return if (put(&buffer, stream) < 0) -1 else 0;
+    _ = put(&buffer, stream);
+    return 0;
 }
 
 fn freeTotals(text: *base.Text, now: statistics.Statistics, free_bytes: u64) void {
-    total(text, "fast", 0, now.bytes_cached);
-    total(text, "rest", now.heaps, free_bytes);
+    total(text, "fast", now.blocks_cached, now.bytes_cached);
+    total(text, "rest", now.heaps, free_bytes -| now.bytes_cached);
 }
 
 fn systemTotals(text: *base.Text, now: statistics.Statistics) void {

@@ -25,7 +25,8 @@ pub const Statistics = struct {
     bytes_mapped: u64 = 0,
     /// Cumulative bytes handed out, counted like `allocations`.
     total_allocated: u64 = 0,
-    /// Bytes in magazines.
+    /// In magazines, and huge blocks that are kept: how many, and their bytes.
+    blocks_cached: u64 = 0,
     bytes_cached: u64 = 0,
     /// Bytes of free runs that may be resident.
     bytes_dirty: u64 = 0,
@@ -62,6 +63,7 @@ fn collect() Statistics {
             returned +%= traffic.bytes_returned;
         }
         const cached = cachedIn(one);
+        sum.blocks_cached += cached.blocks;
         sum.bytes_cached += cached.bytes;
         sum.frees +%= cached.blocks;
     }
@@ -73,6 +75,7 @@ fn collect() Statistics {
     sum.frees = @min(sum.frees, sum.allocations);
     sum.bytes_in_use = (taken -| returned -| sum.bytes_cached) + sum.huge_bytes;
     const kept = region.huge_block.cache.bytes.load(.monotonic);
+    sum.blocks_cached += region.huge_block.cache.count.load(.monotonic);
     sum.bytes_cached += kept;
     sum.total_allocated = taken + region.huge_block.total_bytes.load(.monotonic);
     const runs = &region.run_allocator;

@@ -86,7 +86,24 @@ CASE(C40_mallinfo2_is_consistent) {
     CHECK(info.arena + info.hblkhd > 0, "an empty heap");
     CHECK(info.uordblks <= info.arena, "uordblks %zu of %zu", info.uordblks, info.arena);
     CHECK(info.fordblks <= info.arena, "fordblks %zu of %zu", info.fordblks, info.arena);
+    CHECK(info.fsmblks <= info.fordblks, "fsmblks %zu of %zu", info.fsmblks, info.fordblks);
+    CHECK(info.fsmblks >= info.smblks * 16 && (info.fsmblks == 0 || info.smblks > 0),
+          "%zu bytes in %zu blocks", info.fsmblks, info.smblks);
     for (size_t i = 1; i < 5000; i += 2) free(blocks[i]);
+}
+
+/* Of free blocks that wait for the next malloc, count and bytes move together. */
+CASE(C40_mallinfo2_counts_waiting_blocks) {
+    void *block = malloc(96);
+    size_t size = malloc_usable_size(block);
+    free(block);
+    struct mallinfo2 with = mallinfo2();
+    block = malloc(96);
+    struct mallinfo2 without = mallinfo2();
+    CHECK(malloc_usable_size(block) == size, "another size");
+    size_t blocks = with.smblks - without.smblks, bytes = with.fsmblks - without.fsmblks;
+    CHECK(blocks <= 1 && bytes == blocks * size, "%zu bytes in %zu blocks", bytes, blocks);
+    free(block);
 }
 
 /* The document goes to stdout, where the test parses it. */

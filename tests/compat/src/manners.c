@@ -168,4 +168,13 @@ CASE(C40_answers_of_malloc_info) {
     }
     printf("malloc_info(0) = %d\n", malloc_info(0, sink));
     fclose(sink);
+    /* A stream that takes nothing is between the program and the stream. */
+    const char *const deaf[][2] = {{"/dev/null", "r"}, {"/dev/full", "w"}};
+    for (size_t i = 0; i < sizeof deaf / sizeof deaf[0]; i++) {
+        FILE *stream = fopen(deaf[i][0], deaf[i][1]);
+        setvbuf(stream, NULL, _IONBF, 0);
+        int answer = malloc_info(0, stream);
+        printf("malloc_info(0) on %s = %d, error %d\n", deaf[i][0], answer, ferror(stream) != 0);
+        fclose(stream);
+    }
 }
