@@ -51,10 +51,9 @@ CASE(holds) {
     }
 }
 
-/* Bytes of private mappings that the kernel charges under strict accounting: all that are
- * writable, and those it charges already (flag "ac", kept when they are writable no more). In the
- * modes 0 and 1 it charges nothing of a mapping made with MAP_NORESERVE, so the flag alone would
- * show nothing. */
+/* Bytes of private mappings that strict accounting charges for: all that are writable, and those it
+ * charges already (flag "ac", kept when they are writable no more). In the modes 0 and 1 it charges
+ * nothing of a mapping made with MAP_NORESERVE, so the flag alone would show nothing. */
 static size_t charged(void) {
     FILE *file = fopen("/proc/self/smaps", "r");
     CHECK(file != NULL, "smaps");
