@@ -33,6 +33,8 @@ pub const Region = struct {
     capacity: u32,
     /// The first slice never handed out. Under the run lock.
     frontier: u32,
+    /// The most it was: what is decommitted above it was handed out once. Under the run lock.
+    frontier_most: u32,
     /// The reservation. Null address: the slot is vacant (its region was given back).
     reserved_address: usize,
     reserved_length: usize,
@@ -362,6 +364,7 @@ fn reserve(number: u32, size: usize, with_arena: bool) ?Arena {
         .reserved_length = total,
         .returned = 0,
         .arena_offset = @intFromPtr(arena_start) - @intFromPtr(start),
+        .frontier_most = 1,
         .frontier = 1, // Slice 0 is the "none" of links and the left neighbour of slice 1.
         .committed = 0,
         .committed_slices = 0,

@@ -232,8 +232,12 @@ fn takeFrontier(number: u32, length: u32, use: Use, holder: u32) Run {
         if (state == .clean) purge.noteReuse(@as(usize, area.frontier - first) << t.slice_shift);
     }
     noteGrowth(@intCast(end - area.frontier));
-    purge.noteGrowth((@as(usize, @intCast(end)) - area.frontier) << t.slice_shift);
+    // What was decommitted is reused too; beyond it memory is new.
+    const known = std.math.clamp(area.frontier_most, area.frontier, end);
+    if (known > area.frontier) purge.noteReuse((known - area.frontier) << t.slice_shift);
+    purge.noteGrowth((end - known) << t.slice_shift);
     area.frontier = @intCast(end);
+    area.frontier_most = @max(area.frontier_most, area.frontier);
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
 }
@@ -329,6 +333,7 @@ fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
         if (space.indexOf(after) != area.frontier or end >= area.capacity) return false;
         if (!space.ensureCommitted(number, @intCast(end), false)) return false;
         area.frontier = @intCast(end);
+        area.frontier_most = @max(area.frontier_most, area.frontier);
     }
     slice(after - 1).run_state = .none;
     markUsed(first, length_new);
