@@ -58,8 +58,9 @@ pub fn reasonInvalid(pointer: usize, id: region.SliceId) []const u8 {
             break;
         }
     }
-    const area = space.at(space.regionOf(id));
-    return if (space.indexOf(id) < area.frontier) "double free" else "never allocated";
+    // Not its frontier, which moves back when memory is decommitted.
+    const end = space.at(space.regionOf(id)).frontier_most;
+    return if (space.indexOf(id) < end) "double free" else "never allocated";
 }
 
 fn lengthAt(id: region.SliceId) ?u32 {
