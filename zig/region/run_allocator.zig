@@ -278,8 +278,8 @@ pub noinline fn takeGrowth(holder: u32) usize {
     return @as(usize, slices) << t.slice_shift;
 }
 
-/// Purges what is due: at most two system calls, and two more for metadata once per 2 MiB. With
-/// no lock held.
+/// Purges what is due: at most two system calls, two more for metadata once per 2 MiB, and two more
+/// when decommit_min bytes have come together at the end of a region. With no lock held.
 pub noinline fn purgeDue(holder: u32) void {
     lock.acquire(holder);
     const plan = pending;
