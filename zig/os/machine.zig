@@ -108,6 +108,21 @@ pub fn memorySize() ?u64 {
     return info.total_ram * @max(info.unit, 1);
 }
 
+/// Bytes of memory that the control group allows whose files are the root of /sys/fs/cgroup: in a
+/// container its own. Null when there is no limit or none can be read. The group of a process
+/// outside containers is told by /proc/self/cgroup alone: 6 % of the time of a small process.
+pub noinline fn groupLimit() ?u64 {
+    // Version 2 has one hierarchy, version 1 one for memory.
+    return readNumber("/sys/fs/cgroup/memory.max") orelse
+        readNumber("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+}
+
+fn readNumber(path: [*:0]const u8) ?u64 {
+    var buffer: [32]u8 = undefined;
+    const bytes = readFile(path, &buffer) orelse return null;
+    return base.text.parseSize(std.mem.trimEnd(u8, bytes, "\n"));
+}
+
 const Sysinfo = extern struct {
     uptime: i64,
     loads: [3]u64,

@@ -9,6 +9,7 @@ const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
+const allowance = @import("allowance.zig");
 const Slice = @import("slice.zig").Slice;
 const SliceId = @import("slice.zig").SliceId;
 
@@ -298,23 +299,17 @@ fn unmapRest(array: anytype, element_size: usize, from: u32, capacity: u32) usiz
 
 /// What the first reservation asked of the system. Later ones ask nothing: a sandbox may have
 /// closed by then, and kill for prlimit or a read of /proc. Under the run lock.
-var memory_size: u64 = 0;
 var space_left: ?u64 = null;
-
-/// Bytes of physical memory, as the first reservation saw it; 0 before.
-pub fn memorySize() u64 {
-    return memory_size;
-}
 
 /// 16 times the memory, at most 1 TiB; under a finite RLIMIT_AS a part of what is left.
 fn reservationSize() usize {
     const is_first = count() == 0;
     if (is_first) {
-        memory_size = os.machine.memorySize() orelse 4 * t.gib;
+        allowance.ask();
         space_left = os.machine.addressSpaceLeft();
     }
     const all = t.region_slices_max * t.slice_size;
-    const wanted = std.math.ceilPowerOfTwo(u64, @max(memory_size, t.gib) * 16) catch all;
+    const wanted = std.math.ceilPowerOfTwo(u64, @max(allowance.ofMachine(), t.gib) * 16) catch all;
     const size: usize = @min(wanted, all);
     const left = space_left orelse return size;
     const share = (left -| reservedBytes()) / t.region_limit_share & ~@as(u64, chunk_size - 1);

@@ -11,6 +11,8 @@ const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
 pub const cache = @import("huge_cache.zig");
+const allowance = @import("allowance.zig");
+const run_allocator = @import("run_allocator.zig");
 const space = @import("address_space.zig");
 
 const Atomic = base.atomic.Value(usize);
@@ -326,7 +328,8 @@ pub noinline fn free(address: usize, holder: u32) bool {
     const extent: Extent = .{ .address = block.map_address, .length = block.map_length };
     // Padding or room beside the block would stay with it.
     const is_whole = extent.address == address and extent.length == block.length.raw;
-    const kept_max = @min(space.memorySize() / t.huge_kept_share, std.math.maxInt(isize));
+    const live_bytes = run_allocator.liveBytes() +| block_bytes.load(.monotonic); // Under the lock.
+    const kept_max = @min(allowance.keptMax(live_bytes), std.math.maxInt(isize));
     const is_kept = is_whole and !os.checker.isWatching() and
         cache.keep(extent, clock(), kept_max);
     lock.release();

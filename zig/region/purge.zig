@@ -3,13 +3,15 @@
 //! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 2 MiB, plus what
 //! lately swung (was purged and needed again within a second, and that twice, so that alternating
 //! loads do not storm the kernel). Above the reserve the call that frees also purges, so that a
-//! program which frees all and sleeps is small. Below it, what is older than `decay_ms` goes. No
-//! background thread. State under the run allocator's lock; the madvise itself is made outside it.
+//! program which frees all and sleeps is small. Below it, what is older than `decay_ms` goes. Near
+//! what the process may have (allowance.zig), nothing is kept. No background thread. State under
+//! the run allocator's lock; the madvise itself is made outside it.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
+const allowance = @import("allowance.zig");
 const space = @import("address_space.zig");
 const run_allocator = @import("run_allocator.zig");
 const FreeRuns = @import("free_runs.zig").FreeRuns;
@@ -67,7 +69,7 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
     dirty_least = @min(dirty_least, runs.dirty_slices -| freed);
     dirty_most = @max(dirty_most, runs.dirty_slices);
     if (isRefused()) return nothing;
-    const reserve: u32 = @intCast((reserveOf(live_bytes) + swing_bytes) >> t.slice_shift);
+    const reserve: u32 = @intCast(dirtyMax(live_bytes) >> t.slice_shift);
     if (runs.dirty_slices > reserve + hysteresis and decay_ms >= 0) {
         const excess = runs.dirty_slices - reserve;
         const share = @max(freed *| 2, piece_max);
@@ -80,13 +82,20 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
 
 /// Bytes that may stay dirty with so many live, but for what swings.
 pub fn reserveOf(live_bytes: usize) usize {
-    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
+    const share = @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
+    return @intCast(@min(share, allowance.idleBeside(live_bytes)));
+}
+
+/// The same with what swings.
+fn dirtyMax(live_bytes: usize) usize {
+    const wanted = reserveOf(live_bytes) + swing_bytes;
+    return @intCast(@min(wanted, allowance.idleBeside(live_bytes)));
 }
 
 /// The same with what swings; everything when memory is not to be given back. Under the lock.
 pub fn keptBytes(live_bytes: usize) usize {
     if (decay_ms < 0 or isRefused()) return std.math.maxInt(usize);
-    return reserveOf(live_bytes) + swing_bytes;
+    return dirtyMax(live_bytes);
 }
 
 fn isRefused() bool {
@@ -170,6 +179,8 @@ pub fn mayPunch(bytes: usize) bool {
     ticks +%= 1;
     if (ticks % t.clock_period == 0) tick();
     if (decay_ms < 0 or isRefused()) return false;
+    // Faults are better than to be ended by the system.
+    if (allowance.idleBeside(run_allocator.liveBytes()) == 0) return true;
     // The first one has only what was grown by: the clock did not begin with the process.
     const since = if (hole_credit_ms == 0) 0 else now_ms -% hole_credit_ms;
     const earned = @as(usize, since) * t.hole_rate;

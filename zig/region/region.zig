@@ -1,4 +1,5 @@
 //! The layer's public face: address space, the slice map, runs, own mappings, metadata memory.
+pub const allowance = @import("allowance.zig");
 pub const arena = @import("arena.zig");
 pub const huge_block = @import("huge_block.zig");
 pub const purge = @import("purge.zig");
@@ -11,6 +12,7 @@ pub const SlabState = @import("slice.zig").SlabState;
 pub const RunState = @import("slice.zig").RunState;
 
 test {
+    _ = allowance;
     _ = arena;
     _ = @import("free_runs.zig");
     _ = huge_block;

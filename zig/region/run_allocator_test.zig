@@ -3,6 +3,7 @@ const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
+const allowance = @import("allowance.zig");
 const space = @import("address_space.zig");
 const limits = @import("limits.zig");
 const runs = @import("run_allocator.zig");
@@ -131,6 +132,28 @@ test "run allocator: freeing all in one go ends inside the reserve" {
     try std.testing.expect(purge.purged_bytes.raw > purged_before);
     const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
     try std.testing.expect(kept <= 8 * t.mib);
+}
+
+test "run allocator: nothing idle is kept where the process may have little more than is live" {
+    const slices = 64 * t.mib / t.slice_size;
+    const idle = 4 * t.mib / t.slice_size;
+    for ([_]bool{ false, true }) |is_short| {
+        purge.forgetSwing();
+        const live = runs.alloc(slices, 1);
+        const run = runs.alloc(idle, 1);
+        if (live.isNone() or run.isNone()) return error.OutOfMemory;
+        runs.purgeDue(1); // What the frees before made due.
+        runs.trim(0, 1);
+        const before = allowance.pretend(if (is_short) runs.liveBytes() else t.gib);
+        runs.free(run.first, idle, false, 1);
+        runs.purgeDue(1);
+        const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
+        try std.testing.expectEqual(is_short, kept <= t.dirty_hysteresis);
+        try std.testing.expectEqual(is_short, purge.mayPunch(t.gib));
+        _ = allowance.pretend(before);
+        runs.free(live.first, slices, false, 1);
+    }
+    runs.check(1);
 }
 
 test "run allocator: a run that ends where the committed metadata does" {
