@@ -127,7 +127,9 @@ def memory_group() -> Iterator[Path]:
     pytest.skip("no control group for memory can be made here")
 
 
-def run_in_group(native: Native, subject: Subject, folder: Path, size_max: int) -> Outcome:
+def run_in_group(
+    native: Native, subject: Subject, folder: Path, size_max: int, case: str = "churns_live"
+) -> Outcome:
     """100 MiB live, replaced 2 million times, in a group that holds 1.2 times as much."""
     program = native.build(FOOTPRINT, flags=["-O2"])
     # The table of the blocks counts as live: 16 bytes a block.
@@ -135,7 +137,11 @@ def run_in_group(native: Native, subject: Subject, folder: Path, size_max: int) 
     for name in ("memory.max", "memory.limit_in_bytes"):
         if (folder / name).exists():
             (folder / name).write_text(str(live * 12 // 10))
-    churn = f"exec {shlex.quote(str(program))} churns_live 100 2000 {size_max}"
+    # Where there is swap it must not help.
+    for name, most in (("memory.swap.max", 0), ("memory.memsw.limit_in_bytes", live * 12 // 10)):
+        if (folder / name).exists():
+            (folder / name).write_text(str(most))
+    churn = f"exec {shlex.quote(str(program))} {case} 100 2000 {size_max}"
     # As in a container: its group is the root of what the process sees of /sys/fs/cgroup.
     contained = shlex.quote(f"mount --bind {folder} {folder.parent} && {churn}")
     script = f"echo $$ > {folder}/cgroup.procs && exec unshare --mount sh -c {contained}"
@@ -151,6 +157,14 @@ def test_C67_churns_with_larger_blocks(
     native: Native, release: Subject, memory_group: Path, size_max: int
 ) -> None:
     check(run_in_group(native, release, memory_group, size_max))
+
+
+def test_C66_frees_all_where_memory_was_short(
+    native: Native, release: Subject, memory_group: Path
+) -> None:
+    # What came back all the time because it could not be kept is not kept once it could be.
+    outcome = check(run_in_group(native, release, memory_group, 65536, "churns_and_frees"))
+    assert int(outcome.stdout) <= 8 * 1024
 
 
 def test_C67_stays_within_a_fifth(native: Native, release: Subject) -> None:

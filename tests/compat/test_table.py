@@ -113,7 +113,7 @@ def test_readme_names_the_rows_without_tests(document: str, root: Path) -> None:
     readme = (root / "README.md").read_text()
     silent = [row.id for row in table.load_rows() if row.missing]
     unfulfilled = [line[0] for line in cells(document) if table.EXPECTED in line[-1]]
-    assert silent and unfulfilled
+    assert silent
     _, _, limits = readme.partition("## What it does not do")
     for row in {*silent, *unfulfilled}:
         assert row in limits, row

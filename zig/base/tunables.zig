@@ -161,6 +161,8 @@ pub const hole_size_min = 8 * kib;
 /// would else fault its memory in each time: 100 tables of 16 MiB made and freed took 1.1 s, not
 /// 0.17.
 pub const hole_rate = 32 * kib;
+/// The same where the process may have no more than is live: a quarter of a CPU.
+pub const hole_rate_last = 16 * hole_rate;
 /// What a byte of a hole that is handed out again takes away from that, bytes. 1,000 blocks of 16
 /// bytes to 64 KiB that are replaced (allocbench's calloc) made 14 holes a ms, and filled each
 /// again.
@@ -188,8 +190,8 @@ pub const mmap_threshold_default = 32 * mib;
 /// Freed huge blocks that are kept for a second when their size recurs, and sizes that are watched.
 pub const huge_kept_max = 16;
 pub const huge_sizes_max = 16;
-/// Kept blocks are at most this part (divisor) of the machine's memory: they go with slow calls,
-/// and a program that makes none keeps them.
+/// Kept blocks are at most this part (divisor) of what the process may have: they go with slow
+/// calls, and a program that makes none keeps them.
 pub const huge_kept_share = 8;
 /// Times that a block of a size must have been wanted within a second of a free before a freed one
 /// is kept. Three blocks of a size in a row may be chance.

@@ -96,7 +96,8 @@ fn releaseTooMany(heap: *Heap) void {
 
 /// Bytes that medium magazines may hold together, with so many live, when another run is taken.
 pub fn heldMax(live: usize) usize {
-    return t.medium_held_min + live / t.medium_held_share / @max(registry.activeCount(), 1);
+    const share = live / t.medium_held_share / @max(registry.activeCount(), 1);
+    return t.medium_held_min + @min(share, region.purge.idleMax(live));
 }
 
 /// A run back to the run allocator, if the slice map agrees that it is ours and begins there.

@@ -80,7 +80,10 @@ pub const Call = struct {
 
     noinline fn giveBackMemory(heap: *Heap) void {
         const growth = region.run_allocator.takeGrowth(heap.id);
-        if (growth != 0) sparse_slabs.sweep(heap, growth);
+        if (growth != 0) {
+            sparse_slabs.sweep(heap, growth);
+            if (region.huge_block.hasKept()) region.huge_block.dropWhereShort(heap.id);
+        }
         if (!region.run_allocator.isPurgeDue()) return;
         medium.releaseExcess(heap);
         magazine.noteShrinking(heap);

@@ -113,14 +113,20 @@ pub fn memorySize() ?u64 {
 /// outside containers is told by /proc/self/cgroup alone: 6 % of the time of a small process.
 pub noinline fn groupLimit() ?u64 {
     // Version 2 has one hierarchy, version 1 one for memory.
-    return readNumber("/sys/fs/cgroup/memory.max") orelse
-        readNumber("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    return readLimit("/sys/fs/cgroup/memory.max") orelse
+        readLimit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
 }
 
-fn readNumber(path: [*:0]const u8) ?u64 {
+fn readLimit(path: [*:0]const u8) ?u64 {
     var buffer: [32]u8 = undefined;
-    const bytes = readFile(path, &buffer) orelse return null;
-    return base.text.parseSize(std.mem.trimEnd(u8, bytes, "\n"));
+    return limitIn(readFile(path, &buffer) orelse return null);
+}
+
+/// The number that a file of limits holds; null for "max", for nothing, and for 0, with which no
+/// process could run.
+fn limitIn(bytes: []const u8) ?u64 {
+    const found = base.text.parseSize(std.mem.trimEnd(u8, bytes, "\n")) orelse return null;
+    return if (found == 0) null else found;
 }
 
 const Sysinfo = extern struct {
@@ -270,4 +276,14 @@ test "machine: the environment without libc" {
     try std.testing.expect(environment("PATH", &buffer) != null);
     try std.testing.expect(environment("PAT", &buffer) == null);
     try std.testing.expect(environment("LIBALLOC_SURELY_NOT_SET", &buffer) == null);
+}
+
+test "machine: what a file of limits says" {
+    try std.testing.expectEqual(@as(?u64, 130_859_008), limitIn("130859008\n"));
+    const unlimited = "9223372036854771712\n"; // Version 1.
+    try std.testing.expectEqual(@as(?u64, 9_223_372_036_854_771_712), limitIn(unlimited));
+    for ([_][]const u8{ "max\n", "", "\n", "0\n", "-1\n", "12 34\n" }) |other| {
+        try std.testing.expectEqual(@as(?u64, null), limitIn(other));
+    }
+    if (groupLimit()) |bytes| try std.testing.expect(bytes > 1 << 20);
 }

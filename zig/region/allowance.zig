@@ -1,19 +1,21 @@
 //! How much memory the process may have: the machine's, or what its control group allows if that is
-//! less. Nobody is refused what goes beyond it: the system ends the process. So no idle memory is
+//! less. Nobody is refused what goes beyond it: the system ends the process. So no idle runs are
 //! kept when what is live comes near it.
 //!
-//! Other processes are not counted, and a limit that is changed later is not seen.
+//! Live is what was handed out, touched or not. Other processes are not counted, and a limit that
+//! is changed later is not seen: to ask again a sandbox may kill for.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 
-/// Bytes of physical memory, and those of them that the process may have. Written by `ask` alone;
-/// every reader has been given memory since, under the run lock.
+/// Bytes of physical memory, and those of them that the process may have. Written by `ask` alone,
+/// before there is any heap: every reader has one, and with it an acquire of what was before.
 var machine_bytes: u64 = 0;
 var allowed_bytes: u64 = 0;
 
-/// Asks the system, at the first reservation: later a sandbox may kill for it. Under the run lock.
+/// Asks the system, at the first reservation, under the lock that it is made under. Again only when
+/// that one fails.
 pub fn ask() void {
     machine_bytes = os.machine.memorySize() orelse 4 * t.gib;
     allowed_bytes = @min(machine_bytes, os.machine.groupLimit() orelse machine_bytes);

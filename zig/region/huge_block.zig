@@ -160,10 +160,11 @@ fn insertInto(target: Table, block: Block) void {
 
 fn register(block: Block, holder: u32) bool {
     lock.acquire(holder);
-    defer lock.release();
-    if (!ensureRoom()) return false;
-    countNew(block);
-    return true;
+    const has_room = ensureRoom();
+    if (has_room) countNew(block);
+    lock.release();
+    if (hasKept()) dropWhereShort(holder);
+    return has_room;
 }
 
 /// Under the lock, with room.
@@ -328,8 +329,7 @@ pub noinline fn free(address: usize, holder: u32) bool {
     const extent: Extent = .{ .address = block.map_address, .length = block.map_length };
     // Padding or room beside the block would stay with it.
     const is_whole = extent.address == address and extent.length == block.length.raw;
-    const live_bytes = run_allocator.liveBytes() +| block_bytes.load(.monotonic); // Under the lock.
-    const kept_max = @min(allowance.keptMax(live_bytes), std.math.maxInt(isize));
+    const kept_max = @min(allowance.keptMax(liveBytes()), std.math.maxInt(isize));
     const is_kept = is_whole and !os.checker.isWatching() and
         cache.keep(extent, clock(), kept_max);
     lock.release();
@@ -341,6 +341,17 @@ pub noinline fn free(address: usize, holder: u32) bool {
 /// Whether blocks are kept that may have been so for too long. A hint.
 pub inline fn hasKept() bool {
     return cache.count.load(.monotonic) != 0; // A hint.
+}
+
+/// Unmaps what is kept where the process may have little more than is live.
+pub noinline fn dropWhereShort(holder: u32) void {
+    const kept_bytes = cache.bytes.load(.monotonic); // A moment ago is good enough.
+    if (kept_bytes > allowance.keptMax(liveBytes())) dropKept(0, holder);
+}
+
+/// Bytes of runs and huge blocks, a moment ago.
+fn liveBytes() usize {
+    return run_allocator.liveBytes() +| block_bytes.load(.monotonic);
 }
 
 /// Unmaps all that is kept, and lets every size prove itself again.

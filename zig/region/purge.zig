@@ -12,6 +12,7 @@ const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
 const allowance = @import("allowance.zig");
+const huge_cache = @import("huge_cache.zig");
 const space = @import("address_space.zig");
 const run_allocator = @import("run_allocator.zig");
 const FreeRuns = @import("free_runs.zig").FreeRuns;
@@ -82,14 +83,37 @@ pub fn plan(runs: *const FreeRuns, live_bytes: usize, freed: u32) Plan {
 
 /// Bytes that may stay dirty with so many live, but for what swings.
 pub fn reserveOf(live_bytes: usize) usize {
-    const share = @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
-    return @intCast(@min(share, allowance.idleBeside(live_bytes)));
+    return @min(shareOf(live_bytes), idleMax(live_bytes));
 }
 
-/// The same with what swings.
+fn shareOf(live_bytes: usize) usize {
+    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
+}
+
+/// Bytes that the process may have beside so many live ones, and beside the huge blocks that are
+/// kept. Any thread.
+pub fn idleMax(live_bytes: usize) usize {
+    const kept_bytes = huge_cache.bytes.load(.monotonic); // A moment ago is good enough.
+    return std.math.lossyCast(usize, allowance.idleBeside(live_bytes +| kept_bytes));
+}
+
+/// The reserve with what swings.
 fn dirtyMax(live_bytes: usize) usize {
-    const wanted = reserveOf(live_bytes) + swing_bytes;
-    return @intCast(@min(wanted, allowance.idleBeside(live_bytes)));
+    return @min(shareOf(live_bytes) + swing_bytes, idleMax(live_bytes));
+}
+
+/// Whether more would be kept if the process might have more. Under the lock.
+fn isShort(live_bytes: usize) bool {
+    return idleMax(live_bytes) < shareOf(live_bytes) + swing_bytes;
+}
+
+/// Called under the lock when memory grows by `grown` slices: what lies idle and must not, where
+/// the process may have little more. A free plans with it, but others may not come.
+pub fn planOfGrowth(runs: *const FreeRuns, live_bytes: usize, grown: u32) Plan {
+    const most = idleMax(live_bytes) >> t.slice_shift;
+    if (runs.dirty_slices <= most + hysteresis or decay_ms < 0 or isRefused()) return nothing;
+    const excess = runs.dirty_slices - @as(u32, @intCast(most));
+    return .{ .slices = excess, .piece = @max(grown, piece_max) };
 }
 
 /// The same with what swings; everything when memory is not to be given back. Under the lock.
@@ -158,9 +182,11 @@ pub fn noteReuse(bytes: usize) void {
 }
 
 fn notePurged(bytes: usize) void {
+    _ = purged_bytes.fetchAdd(bytes, .monotonic); // A statistic.
+    // No larger reserve would have kept it: counted, it would grow with every byte that comes back.
+    if (isShort(run_allocator.liveBytes())) return;
     window_bytes += bytes;
     amplitude_bytes = @max(amplitude_bytes, earlier_bytes + window_bytes);
-    _ = purged_bytes.fetchAdd(bytes, .monotonic); // A statistic.
 }
 
 /// Bytes that may still become holes. Memory that was purged in runs is told when it swings; of
@@ -179,11 +205,12 @@ pub fn mayPunch(bytes: usize) bool {
     ticks +%= 1;
     if (ticks % t.clock_period == 0) tick();
     if (decay_ms < 0 or isRefused()) return false;
-    // Faults are better than to be ended by the system.
-    if (allowance.idleBeside(run_allocator.liveBytes()) == 0) return true;
     // The first one has only what was grown by: the clock did not begin with the process.
     const since = if (hole_credit_ms == 0) 0 else now_ms -% hole_credit_ms;
-    const earned = @as(usize, since) * t.hole_rate;
+    // Faults are better than to be ended by the system.
+    const is_last = idleMax(run_allocator.liveBytes()) == 0;
+    const rate: usize = if (is_last) t.hole_rate_last else t.hole_rate;
+    const earned = since * rate;
     hole_credit_ms = now_ms;
     hole_credit = @min(hole_credit + earned, space.committedBytes());
     if (hole_credit < bytes) return false;

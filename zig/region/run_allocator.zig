@@ -173,10 +173,22 @@ fn take(length: u32, use: Use, holder: u32) Run {
     return takeFresh(length, use, holder);
 }
 
-/// Memory of the system is about to be used: heaps may have some that they can do without.
+/// Memory of the system is about to be used: heaps may have some that they can do without, and what
+/// lies idle may be too much.
 fn noteGrowth(length: u32) void {
-    if (liveBytes() < t.sweep_live_min) return;
+    const live_bytes = liveBytes();
+    if (live_bytes < t.sweep_live_min) return;
     grown +|= length;
+    due.store(true, .monotonic);
+    addPending(purge.planOfGrowth(&runs, live_bytes, length));
+}
+
+/// Under the lock.
+fn addPending(plan: purge.Plan) void {
+    if (plan.slices == 0) return;
+    pending.aged = plan.aged and (pending.aged or pending.slices == 0);
+    pending.slices +|= plan.slices;
+    pending.piece = @max(pending.piece, plan.piece);
     due.store(true, .monotonic);
 }
 
@@ -253,13 +265,7 @@ pub noinline fn free(first: SliceId, length: u32, clean: bool, holder: u32) void
     if (clean) {
         _ = runs.put(first, length, .clean, length);
     } else _ = runs.put(first, length, .dirty, purge.now_ms);
-    const plan = purge.plan(&runs, liveBytes(), length);
-    if (plan.slices > 0) {
-        pending.aged = plan.aged and (pending.aged or pending.slices == 0);
-        pending.slices +|= plan.slices;
-        pending.piece = @max(pending.piece, plan.piece);
-        due.store(true, .monotonic);
-    }
+    addPending(purge.plan(&runs, liveBytes(), length));
     lock.release();
 }
 

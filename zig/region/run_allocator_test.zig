@@ -142,18 +142,65 @@ test "run allocator: nothing idle is kept where the process may have little more
         const live = runs.alloc(slices, 1);
         const run = runs.alloc(idle, 1);
         if (live.isNone() or run.isNone()) return error.OutOfMemory;
-        runs.purgeDue(1); // What the frees before made due.
+        defer runs.free(live.first, slices, false, 1);
         runs.trim(0, 1);
+        runs.purgeDue(1); // What the frees before made due.
         const before = allowance.pretend(if (is_short) runs.liveBytes() else t.gib);
+        defer _ = allowance.pretend(before);
         runs.free(run.first, idle, false, 1);
         runs.purgeDue(1);
-        const kept = @as(usize, runs.runs.dirty_slices) << t.slice_shift;
-        try std.testing.expectEqual(is_short, kept <= t.dirty_hysteresis);
-        try std.testing.expectEqual(is_short, purge.mayPunch(t.gib));
-        _ = allowance.pretend(before);
-        runs.free(live.first, slices, false, 1);
+        try std.testing.expectEqual(is_short, dirtyBytes() <= t.dirty_hysteresis);
     }
     runs.check(1);
+}
+
+test "run allocator: growth takes idle memory where the process may have little more" {
+    const idle = 4 * t.mib / t.slice_size;
+    const slices = 64 * t.mib / t.slice_size;
+    for ([_]bool{ false, true }) |is_short| {
+        purge.forgetSwing();
+        const live = runs.alloc(slices, 1);
+        const run = runs.alloc(idle, 1);
+        const beside = runs.alloc(1, 1); // So that the other cannot grow into what follows.
+        defer runs.free(live.first, slices, false, 1);
+        defer runs.free(beside.first, 1, false, 1);
+        runs.trim(0, 1);
+        runs.purgeDue(1);
+        runs.free(run.first, idle, false, 1);
+        runs.purgeDue(1);
+        try std.testing.expect(dirtyBytes() >= 2 * t.mib);
+        const before = allowance.pretend(if (is_short) runs.liveBytes() else t.gib);
+        defer _ = allowance.pretend(before);
+        const more = runs.alloc(slices / 4, 1);
+        defer runs.free(more.first, slices / 4, false, 1);
+        runs.purgeDue(1);
+        try std.testing.expectEqual(is_short, dirtyBytes() <= t.dirty_hysteresis);
+    }
+    runs.check(1);
+}
+
+test "run allocator: memory that is short does not swing" {
+    // Each byte that is purged comes back at once: with more it would be kept, but there is none.
+    purge.forgetSwing();
+    const slices = 64 * t.mib / t.slice_size;
+    const swings = 8 * t.mib / t.slice_size;
+    const live = runs.alloc(slices, 1);
+    defer runs.free(live.first, slices, false, 1);
+    runs.trim(0, 1);
+    runs.purgeDue(1);
+    const before = allowance.pretend((runs.liveBytes() + 4 * t.mib) / 15 * 16);
+    for (0..50) |_| {
+        const run = runs.alloc(swings, 1);
+        runs.free(run.first, swings, false, 1);
+        runs.purgeDue(1);
+    }
+    _ = allowance.pretend(before);
+    const reserve = purge.reserveOf(runs.liveBytes());
+    try std.testing.expectEqual(reserve, purge.keptBytes(runs.liveBytes()));
+}
+
+fn dirtyBytes() usize {
+    return @as(usize, runs.runs.dirty_slices) << t.slice_shift;
 }
 
 test "run allocator: a run that ends where the committed metadata does" {

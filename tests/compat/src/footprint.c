@@ -59,32 +59,48 @@ CASE(frees_all) {
     printf("%zu %zu %zu\n", start, full, process_size().resident);
 }
 
+enum { SLOTS_MAX = 1 << 20 };
+static struct { void *block; size_t size; } slots[SLOTS_MAX];
+
 /* Random replacement with `argument 0` MiB live all the time, `argument 1` thousand times, sizes
- * log-uniform to `argument 2` bytes; 0: the distribution changes every 10,000. Prints the most
- * that was resident, KiB. */
-CASE(churns_live) {
-    enum { MOST = 1 << 20 };
-    static struct { void *block; size_t size; } slots[MOST];
+ * log-uniform to `argument 2` bytes; 0: the distribution changes every 10,000. The most that was
+ * resident, bytes; what is live in the end is in the first `*count` slots. */
+static size_t keep_live(size_t *count) {
     CHECK(case_argc == 3, "%d arguments", case_argc);
-    size_t live = strtoul(case_argv[0], NULL, 10) * MIB, held = 0, count = 0, peak = 0;
+    size_t live = strtoul(case_argv[0], NULL, 10) * MIB, held = 0, peak = 0;
     size_t rounds = strtoul(case_argv[1], NULL, 10) * 1000;
     size_t size_max = strtoul(case_argv[2], NULL, 10);
     uint64_t random = 67;
+    *count = 0;
     for (size_t i = 0; i < rounds; i++) {
         size_t size = churn_size(&random, size_max ? size_max : (size_t)256 << i / 10000 % 6);
         while (held + size > live) {
-            size_t victim = next_random(&random) % count;
+            size_t victim = next_random(&random) % *count;
             free(slots[victim].block);
             held -= slots[victim].size;
-            slots[victim] = slots[--count];
+            slots[victim] = slots[--*count];
         }
-        CHECK(count < MOST, "%zu blocks", count);
-        slots[count].block = memset(malloc(size), 1, size);
-        slots[count++].size = size;
+        CHECK(*count < SLOTS_MAX, "%zu blocks", *count);
+        slots[*count].block = memset(malloc(size), 1, size);
+        slots[(*count)++].size = size;
         held += size;
         if (i % 1000 != 0) continue;
         size_t now = process_size().resident;
         if (now > peak) peak = now;
     }
-    printf("%zu\n", peak / KIB);
+    return peak;
+}
+
+/* Prints the most that was resident, KiB. */
+CASE(churns_live) {
+    size_t count;
+    printf("%zu\n", keep_live(&count) / KIB);
+}
+
+/* Then frees all of it and makes no further call: prints what is resident above the start, KiB. */
+CASE(churns_and_frees) {
+    size_t start = process_size().resident, count;
+    keep_live(&count);
+    while (count > 0) free(slots[--count].block);
+    printf("%zu\n", (process_size().resident - start) / KIB);
 }
