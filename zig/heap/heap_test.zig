@@ -329,8 +329,14 @@ test "magazines of medium blocks hold little, and a part of what is live" {
     // A program that then frees only large ones.
     try std.testing.expect(medium.heldBytes(heap) > t.medium_held_min);
     for (blocks) |block| release(block);
-    const most = medium.heldMax(region.run_allocator.liveBytes());
-    try std.testing.expect(medium.heldBytes(heap) <= @max(most, t.medium_size_max));
+    const live = region.run_allocator.liveBytes();
+    try std.testing.expect(medium.heldBytes(heap) <= @max(medium.heldMax(live), t.medium_size_max));
+    // Nothing by what is live where the process may have no more.
+    const before = region.allowance.pretend(8 * t.gib);
+    defer _ = region.allowance.pretend(before);
+    try std.testing.expect(medium.heldMax(t.gib) > t.medium_held_min);
+    _ = region.allowance.pretend(t.gib);
+    try std.testing.expectEqual(@as(usize, t.medium_held_min), medium.heldMax(t.gib));
 }
 
 test "every heap has a cold part of its own" {

@@ -13,7 +13,6 @@ const assert = base.assert;
 pub const cache = @import("huge_cache.zig");
 const allowance = @import("allowance.zig");
 const run_allocator = @import("run_allocator.zig");
-const space = @import("address_space.zig");
 
 const Atomic = base.atomic.Value(usize);
 
@@ -399,9 +398,12 @@ pub noinline fn resize(address: usize, size: usize, holder: u32) ?usize {
         const more = length_new - length;
         if (!os.memory.commit(@ptrFromInt(address + length), more)) return null;
         setLength(entry, length_new, entry.map_length, holder);
+        if (hasKept()) dropWhereShort(holder);
         return address;
     }
-    return move(address, length_new, holder);
+    const moved = move(address, length_new, holder);
+    if (hasKept()) dropWhereShort(holder);
+    return moved;
 }
 
 fn setLength(entry: *Block, length: usize, map_length: usize, holder: u32) void {
@@ -511,6 +513,32 @@ test "huge blocks: thousands, the table grows and reuses" {
         try std.testing.expect(free(address, 1));
     }
     try std.testing.expect(table_count.raw < 6);
+}
+
+test "huge blocks: none is kept where the process may have little more than is live" {
+    const size = 33 * t.mib;
+    const before = allowance.pretend(t.gib);
+    defer _ = allowance.pretend(before);
+    defer dropAll(1);
+    for ([_]enum { alloc, resize_in_room, resize_by_move }{
+        .alloc, .resize_in_room, .resize_by_move,
+    }) |growth| {
+        _ = allowance.pretend(t.gib);
+        const grown = alloc(t.mib, 4096, if (growth == .resize_in_room) 2 * t.mib else 0, 1).?;
+        for (0..t.huge_recurrences_min + 1) |_| {
+            const address = allocKept(size, 4096, 1) orelse alloc(size, 4096, 0, 1).?;
+            try std.testing.expect(free(address, 1));
+        }
+        try std.testing.expect(hasKept());
+        _ = allowance.pretend(liveBytes());
+        const other = switch (growth) {
+            .alloc => alloc(2 * t.mib, 4096, 0, 1).?,
+            else => resize(grown, 2 * t.mib, 1).?,
+        };
+        try std.testing.expect(!hasKept());
+        try std.testing.expect(free(other, 1));
+        if (growth == .alloc) try std.testing.expect(free(grown, 1));
+    }
 }
 
 test "huge blocks: the system refuses the n-th call, for every n" {

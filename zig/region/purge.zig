@@ -107,8 +107,9 @@ fn isShort(live_bytes: usize) bool {
     return idleMax(live_bytes) < shareOf(live_bytes) + swing_bytes;
 }
 
-/// Called under the lock when memory grows by `grown` slices: what lies idle and must not, where
-/// the process may have little more. A free plans with it, but others may not come.
+/// Called under the lock when memory has grown by `grown` slices, which are live by now: what lies
+/// idle and must not, where the process may have little more. A free plans with it too, but none
+/// may come.
 pub fn planOfGrowth(runs: *const FreeRuns, live_bytes: usize, grown: u32) Plan {
     const most = idleMax(live_bytes) >> t.slice_shift;
     if (runs.dirty_slices <= most + hysteresis or decay_ms < 0 or isRefused()) return nothing;
@@ -183,7 +184,7 @@ pub fn noteReuse(bytes: usize) void {
 
 fn notePurged(bytes: usize) void {
     _ = purged_bytes.fetchAdd(bytes, .monotonic); // A statistic.
-    // No larger reserve would have kept it: counted, it would grow with every byte that comes back.
+    // There is no room for a larger reserve, and it would grow with every byte that comes back.
     if (isShort(run_allocator.liveBytes())) return;
     window_bytes += bytes;
     amplitude_bytes = @max(amplitude_bytes, earlier_bytes + window_bytes);

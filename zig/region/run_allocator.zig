@@ -173,14 +173,11 @@ fn take(length: u32, use: Use, holder: u32) Run {
     return takeFresh(length, use, holder);
 }
 
-/// Memory of the system is about to be used: heaps may have some that they can do without, and what
-/// lies idle may be too much.
+/// Memory of the system is about to be used: heaps may have some that they can do without.
 fn noteGrowth(length: u32) void {
-    const live_bytes = liveBytes();
-    if (live_bytes < t.sweep_live_min) return;
+    if (liveBytes() + (@as(usize, length) << t.slice_shift) < t.sweep_live_min) return;
     grown +|= length;
     due.store(true, .monotonic);
-    addPending(purge.planOfGrowth(&runs, live_bytes, length));
 }
 
 /// Under the lock.
@@ -274,12 +271,14 @@ pub inline fn isPurgeDue() bool {
     return due.load(.monotonic); // A hint: looked at again under the lock.
 }
 
-/// Bytes that memory has grown by since somebody asked; each is told once.
+/// Bytes that memory has grown by since somebody asked; each is told once. What lies idle and is
+/// too much now that it has grown is due from here on.
 pub noinline fn takeGrowth(holder: u32) usize {
     lock.acquire(holder);
     defer lock.release();
     const slices = grown;
     grown = 0;
+    if (slices > 0) addPending(purge.planOfGrowth(&runs, liveBytes(), slices));
     due.store(pending.slices > 0, .monotonic);
     return @as(usize, slices) << t.slice_shift;
 }
@@ -331,6 +330,7 @@ fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
         if (free_length < more) return false;
         split(after, more);
         slice(after).run_state = .none;
+        if (state == .clean) noteGrowth(more);
     } else {
         const number = space.regionOf(first);
         const area = space.at(number);
@@ -340,6 +340,7 @@ fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
         if (!space.ensureCommitted(number, @intCast(end), false)) return false;
         area.frontier = @intCast(end);
         area.frontier_most = @max(area.frontier_most, area.frontier);
+        noteGrowth(more);
     }
     slice(after - 1).run_state = .none;
     markUsed(first, length_new);

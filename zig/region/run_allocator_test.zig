@@ -157,6 +157,7 @@ test "run allocator: nothing idle is kept where the process may have little more
 test "run allocator: growth takes idle memory where the process may have little more" {
     const idle = 4 * t.mib / t.slice_size;
     const slices = 64 * t.mib / t.slice_size;
+    const more = 16 * t.mib / t.slice_size;
     for ([_]bool{ false, true }) |is_short| {
         purge.forgetSwing();
         const live = runs.alloc(slices, 1);
@@ -168,11 +169,15 @@ test "run allocator: growth takes idle memory where the process may have little 
         runs.purgeDue(1);
         runs.free(run.first, idle, false, 1);
         runs.purgeDue(1);
+        _ = runs.takeGrowth(1);
         try std.testing.expect(dirtyBytes() >= 2 * t.mib);
-        const before = allowance.pretend(if (is_short) runs.liveBytes() else t.gib);
+        // Room for what is idle, until it grows.
+        const allowed = (runs.liveBytes() + 8 * t.mib) / 15 * 16;
+        const before = allowance.pretend(if (is_short) allowed else t.gib);
         defer _ = allowance.pretend(before);
-        const more = runs.alloc(slices / 4, 1);
-        defer runs.free(more.first, slices / 4, false, 1);
+        const grown = runs.alloc(more, 1);
+        defer runs.free(grown.first, more, false, 1);
+        try std.testing.expectEqual(more << t.slice_shift, runs.takeGrowth(1));
         runs.purgeDue(1);
         try std.testing.expectEqual(is_short, dirtyBytes() <= t.dirty_hysteresis);
     }
@@ -194,6 +199,9 @@ test "run allocator: memory that is short does not swing" {
         runs.free(run.first, swings, false, 1);
         runs.purgeDue(1);
     }
+    // Holes have a credit also where there is nothing more to be had.
+    _ = allowance.pretend(runs.liveBytes());
+    try std.testing.expect(!purge.mayPunch(2 * space.committedBytes()));
     _ = allowance.pretend(before);
     const reserve = purge.reserveOf(runs.liveBytes());
     try std.testing.expectEqual(reserve, purge.keptBytes(runs.liveBytes()));

@@ -97,6 +97,23 @@ CASE(churns_live) {
     printf("%zu\n", keep_live(&count) / KIB);
 }
 
+/* `argument 0` MiB are made of blocks of 1 MiB and every tenth is freed, so that an eighth may lie
+ * idle; then blocks of 16 MiB come, into which no such hole goes, up to `argument 1` MiB live.
+ * Prints the most that was resident, KiB. */
+CASE(grows_over_holes) {
+    enum { BLOCKS = 1024 };
+    static void *blocks[BLOCKS];
+    CHECK(case_argc == 2, "%d arguments", case_argc);
+    size_t first = strtoul(case_argv[0], NULL, 10), last = strtoul(case_argv[1], NULL, 10);
+    CHECK(first <= BLOCKS, "%zu blocks", first);
+    size_t live = first;
+    for (size_t i = 0; i < first; i++) blocks[i] = memset(malloc(MIB), 1, MIB);
+    for (size_t i = 0; i < first; i += 10, live--) free(blocks[i]);
+    size_t kept = process_size().resident;
+    for (; live + 16 <= last; live += 16) CHECK(memset(malloc(16 * MIB), 2, 16 * MIB), "16 MiB");
+    printf("%zu %zu\n", kept / KIB, process_size().resident / KIB);
+}
+
 /* Then frees all of it and makes no further call: prints what is resident above the start, KiB. */
 CASE(churns_and_frees) {
     size_t start = process_size().resident, count;
