@@ -117,7 +117,8 @@ pub fn planOfGrowth(runs: *const FreeRuns, live_bytes: usize, grown: u32) Plan {
     return .{ .slices = excess, .piece = @max(grown, piece_max) };
 }
 
-/// The same with what swings; everything when memory is not to be given back. Under the lock.
+/// Bytes that may stay dirty, with what swings; everything when memory is not to be given back.
+/// Under the lock.
 pub fn keptBytes(live_bytes: usize) usize {
     if (decay_ms < 0 or isRefused()) return std.math.maxInt(usize);
     return dirtyMax(live_bytes);

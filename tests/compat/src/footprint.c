@@ -99,7 +99,7 @@ CASE(churns_live) {
 
 /* `argument 0` MiB are made of blocks of 1 MiB and every tenth is freed, so that an eighth may lie
  * idle; then blocks of 16 MiB come, into which no such hole goes, up to `argument 1` MiB live.
- * Prints the most that was resident, KiB. */
+ * Prints what was resident before they came, and in the end, KiB. */
 CASE(grows_over_holes) {
     enum { BLOCKS = 1024 };
     static void *blocks[BLOCKS];
@@ -114,7 +114,8 @@ CASE(grows_over_holes) {
     printf("%zu %zu\n", kept / KIB, process_size().resident / KIB);
 }
 
-/* Then frees all of it and makes no further call: prints what is resident above the start, KiB. */
+/* Replaces as churns_live, then frees all of it and makes no further call: prints what is resident
+ * above the start, KiB. */
 CASE(churns_and_frees) {
     size_t start = process_size().resident, count;
     keep_live(&count);
