@@ -72,7 +72,7 @@ fn refuse(function: []const u8, address: usize) noreturn {
 fn reasonFor(address: usize) []const u8 {
     if (address % 16 != 0) return "misaligned pointer";
     // Freed blocks above the threshold leave no memory behind that would tell.
-    const gone = region.huge_block.wasFreed(address) and !os.machine.isMapped(address);
+    const gone = region.huge_block.table.wasFreed(address) and !os.machine.isMapped(address);
     return if (gone) "double free" else "foreign pointer";
 }
 

@@ -45,7 +45,8 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
     const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
-    const block = heap.allocate(wanted);
+    var block = heap.allocate(wanted);
+    if (block == 0 and wanted > size) block = heap.allocate(size);
     if (block == 0) {
         // A smaller block that cannot be had is no reason to fail.
         return if (size <= usable) @ptrFromInt(address) else outOfMemory();
@@ -58,7 +59,7 @@ fn resizeBig(address: usize, usable: usize, size: usize) ?usize {
     // A block that has become small leaves its mapping or run.
     if (size < t.medium_size_max and size < usable / 2) return null;
     if (heap.slow.resizeInPlace(address, size)) |block| return block;
-    if (size <= usable) return null;
+    if (size <= usable or size < t.realloc_own_mapping_min) return null;
     const block = heap.slow.allocateWithRoom(size) orelse return null;
     return @intFromPtr(moved(address, block, usable));
 }

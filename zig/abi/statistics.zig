@@ -67,7 +67,7 @@ fn collect() Statistics {
         sum.bytes_cached += cached.bytes;
         sum.frees +%= cached.blocks;
     }
-    sum.huge_count = region.huge_block.block_count.load(.monotonic);
+    sum.huge_count = region.huge_block.table.count.load(.monotonic);
     sum.huge_bytes = region.huge_block.block_bytes.load(.monotonic);
     const huge_total = region.huge_block.total_count.load(.monotonic);
     sum.allocations +%= huge_total;

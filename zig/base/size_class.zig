@@ -92,8 +92,10 @@ pub inline fn unitsOf(size: usize) usize {
 }
 
 /// The size to ask for when a block grows to `size` bytes. What grew once grows again: the classes
-/// for powers of two with a header would only be further stops on the way.
+/// for powers of two with a header would only be further stops on the way, and lengths that have no
+/// class a stop each.
 pub fn forGrowth(size: usize) usize {
+    if (size > t.medium_size_max) return size +| size / t.growth_share;
     if (size <= t.table_size_max or size > t.header_sizes[t.header_sizes.len - 1]) return size;
     const class = classOf(size);
     return sizes[class + @intFromBool(isHeader(sizes[class]))];
@@ -195,8 +197,11 @@ comptime {
 }
 
 test "forGrowth: four stops a doubling" {
-    for ([_]usize{ 1024, 1025, 1088, 1089, 1280, 2049, 4097, 4608, 4609, 100_000 }, [_]usize{
-        1024, 1280, 1280, 1280, 1280, 2560, 5120, 5120, 4609, 100_000,
+    const mib = t.mib;
+    for ([_]usize{
+        1024, 1025, 1088, 1089, 1280, 2049, 4097, 4608, 4609, 100_000, 2 * mib, 3 * mib,
+    }, [_]usize{
+        1024, 1280, 1280, 1280, 1280, 2560, 5120, 5120, 4609, 100_000, 2 * mib, 27 * mib / 8,
     }) |size, wanted| try std.testing.expectEqual(wanted, forGrowth(size));
 }
 

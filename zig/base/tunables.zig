@@ -140,6 +140,11 @@ pub const decay_ms_default = 100;
 pub const dirty_reserve_min = 2 * mib;
 /// Dirty bytes kept as a part (divisor) of the live bytes.
 pub const dirty_reserve_share = 8;
+/// While little is live a larger part of it (divisor), up to so many bytes: what lies idle moves by
+/// that much when blocks of very different sizes are replaced. 1,000 of 16 bytes to 64 KiB: 3,700
+/// page faults for 6,300, at the same peak.
+pub const dirty_reserve_few_share = 3;
+pub const dirty_reserve_few_max = 4 * mib;
 /// Of the memory that a process may have, the part (divisor) that is not for idle memory: programs
 /// have stacks, text and files too, and the kernel its tables. 100 MiB live of blocks to 64 KiB,
 /// in a group of 1.2 times as much: ended by the system without, held with an eighth to a 32nd.
@@ -187,22 +192,24 @@ pub const clock_period = 32;
 
 /// Blocks above this have a mapping of their own, bytes (SPEC: mmap_threshold).
 pub const mmap_threshold_default = 32 * mib;
-/// Freed huge blocks that are kept for a second when their size recurs, and sizes that are watched.
+/// Freed huge blocks that are kept for a second when such blocks recur.
 pub const huge_kept_max = 16;
-pub const huge_sizes_max = 16;
 /// Kept blocks are at most this part (divisor) of what the process may have: they go with slow
 /// calls, and a program that makes none keeps them.
 pub const huge_kept_share = 8;
-/// Times that a block of a size must have been wanted within a second of a free before a freed one
-/// is kept. Three blocks of a size in a row may be chance.
+/// Times that a block must have been wanted within a second of a free before a freed one is kept.
+/// Three in a row may be chance.
 pub const huge_recurrences_min = 3;
-/// Lengths that differ by at most this part (divisor) of the shorter count as one size, and a kept
-/// block may be so much longer than what is wanted.
+/// A kept block may be longer than what is wanted by this part (divisor): less is not cut off. It
+/// is lengthened where it is at least that part of what is wanted.
 pub const huge_slack_share = 8;
-/// A block that realloc grows to this or more (or any over 2 MiB) moves to a mapping of its own
-/// with room, bytes. With 1 MiB vectors that end there faulted in every page anew: 155,000 faults
-/// and 357 ms where 4 MiB gives 14,800 and 154 (allocbench --profile realloc --ops 20000).
+pub const huge_grow_share = 4;
+/// A block that realloc grows to this or more moves to a mapping of its own with room, bytes. With
+/// 1 MiB vectors that end there faulted in every page anew: 155,000 faults and 357 ms where 4 MiB
+/// gives 14,800 and 154 (allocbench --profile realloc --ops 20000).
 pub const realloc_own_mapping_min = 4 * mib;
+/// What has no size class gets so much more (divisor) when it has grown where it could not stay.
+pub const growth_share = 8;
 /// Own mappings from which on no further block gets room to grow: block and room are two of the
 /// 65,530 mappings that Linux allows by default, which the program needs too. Further blocks are
 /// copied when they grow.

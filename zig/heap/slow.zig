@@ -82,7 +82,7 @@ pub const Call = struct {
         const growth = region.run_allocator.takeGrowth(heap.id);
         if (growth != 0) {
             sparse_slabs.sweep(heap, growth);
-            if (region.huge_block.hasKept()) region.huge_block.dropWhereShort(heap.id);
+            if (region.huge_block.hasKept()) region.huge_block.dropExcess(heap.id);
         }
         if (!region.run_allocator.isPurgeDue()) return;
         medium.releaseExcess(heap);
@@ -241,10 +241,11 @@ pub inline fn allocateAlignedPlain(size: usize, alignment: usize) usize {
 /// also when there are so many that mappings might run out.
 pub noinline fn allocateWithRoom(size: usize) ?usize {
     if (size > std.math.maxInt(isize)) return null;
-    const own_mappings = region.huge_block.block_count.load(.monotonic); // A statistic will do.
+    const own_mappings = region.huge_block.table.count.load(.monotonic); // A statistic will do.
     if (own_mappings >= t.own_mappings_with_room_max) return null;
     const call = Call.begin() orelse return null;
     defer call.end();
+    if (region.huge_block.allocKept(size, 16, call.heap.id)) |address| return address;
     const room = std.math.mul(usize, size, 2) catch size;
     return region.huge_block.alloc(size, 16, room, call.heap.id);
 }
@@ -321,7 +322,7 @@ fn freeOutside(pointer: usize, function: []const u8) bool {
     }
     if (region.huge_block.usableSize(pointer) == null) {
         if (isKept(pointer)) os.report.misuse(function, pointer, "double free");
-        if (!region.huge_block.contains(pointer)) return false;
+        if (!region.huge_block.table.contains(pointer)) return false;
         const misaligned = pointer % 16 != 0;
         const reason = if (misaligned) "misaligned pointer" else "interior pointer";
         os.report.misuse(function, pointer, reason);

@@ -156,13 +156,17 @@ fn isMapping(start: usize) bool {
     return space.find(start) == null and !emergency.contains(start);
 }
 
+fn isHuge(address: usize) bool {
+    return region.huge_block.table.contains(address);
+}
+
 /// What stands before the block. Null: not memory of this allocator. The state may say anything.
 fn find(address: usize) ?Header {
     if (space.find(address)) |id| {
         // Beyond the frontier nothing was ever handed out, nor need it be readable.
         const known = space.at(space.regionOf(id)).frontier;
         if (space.indexOf(id) == 0 or space.indexOf(id) >= known) return std.mem.zeroes(Header);
-    } else if (!emergency.contains(address) and !region.huge_block.contains(address)) return null;
+    } else if (!emergency.contains(address) and !isHuge(address)) return null;
     if (address % 16 != 0) return std.mem.zeroes(Header);
     checker.lookAway();
     defer checker.look();

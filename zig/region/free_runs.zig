@@ -21,6 +21,10 @@ const bin_words = (bin_count + 63) / 64;
 /// Runs of one inexact bin looked at for the best fit.
 const probes_max = 64;
 
+/// Dirty runs whose neighbours are looked at, and neighbours on each side.
+const stretch_probes_max = 16;
+const stretch_steps_max = 4;
+
 /// Index of the lists of a state.
 fn listsOf(state: RunState) usize {
     assert(state == .dirty or state == .clean);
@@ -207,6 +211,59 @@ pub const FreeRuns = struct {
         return if (found > exact_max) bestOf(first, length) else first;
     }
 
+    /// Free runs side by side, dirty and clean by turns, that are together at least `length` slices
+    /// long; of the last one that was added only a part may be needed. Looked for round the longest
+    /// dirty runs, when no single one is long enough: without them long runs come from ever new
+    /// address space, and the dirty ones between others stay dirty for nothing.
+    pub noinline fn findStretch(runs: *const FreeRuns, length: u32) Stretch {
+        const lists = listsOf(.dirty);
+        var probes: u32 = stretch_probes_max;
+        var word: usize = bin_words;
+        while (word > 0) {
+            word -= 1;
+            var bits = runs.occupied[lists][word];
+            while (bits != 0) {
+                const bit: u6 = @intCast(63 - @clz(bits));
+                bits &= ~(@as(u64, 1) << bit);
+                var run = runs.heads[lists][word * 64 + bit];
+                while (run != 0) : (run = slice(run).next) {
+                    const stretch = stretchRound(run, length);
+                    if (stretch.length >= length) return stretch;
+                    probes -= 1;
+                    if (probes == 0) return .none;
+                }
+            }
+        }
+        return .none;
+    }
+
+    /// Takes `length` slices out of a stretch; its first or its last run may be too long, as it
+    /// says. Where they begin, and how many of them are clean.
+    pub noinline fn takeStretch(runs: *FreeRuns, stretch: Stretch, length: u32) Taken {
+        const first = stretch.first;
+        const end = first + stretch.length;
+        const excess = stretch.length - length;
+        const cut = if (stretch.ends_whole) first else end - 1 - slice(end - 1).back;
+        const state = slice(cut).run_state;
+        const stamp = slice(cut).state.age.stamp_ms;
+        assert(excess < slice(cut).length);
+        var clean: u32 = 0;
+        var run = first;
+        while (run < end) {
+            const whole = slice(run).length;
+            if (slice(run).run_state == .clean) clean += whole;
+            runs.remove(run);
+            slice(run).run_state = .none;
+            slice(run + whole - 1).run_state = .none;
+            run += whole;
+        }
+        assert(run == end);
+        const taken: SliceId = if (stretch.ends_whole) first + excess else first;
+        if (excess == 0) return .{ .first = taken, .clean = clean };
+        runs.insert(if (stretch.ends_whole) first else end - excess, excess, state, stamp);
+        return .{ .first = taken, .clean = if (state == .clean) clean - excess else clean };
+    }
+
     /// One of the longest dirty runs; 0: there is none.
     pub fn longestDirty(runs: *const FreeRuns) SliceId {
         const lists = listsOf(.dirty);
@@ -279,6 +336,56 @@ pub const FreeRuns = struct {
         assert(dirty == runs.dirty_slices);
     }
 };
+
+/// Free runs side by side: so many slices from `first` on. `ends_whole`: the last one is needed to
+/// its end, and what is too much lies at the beginning.
+pub const Stretch = struct {
+    first: SliceId,
+    length: u32,
+    ends_whole: bool = false,
+
+    pub const none: Stretch = .{ .first = 0, .length = 0 };
+};
+
+pub const Taken = struct { first: SliceId, clean: u32 };
+
+fn isFree(state: RunState) bool {
+    return state == .dirty or state == .clean;
+}
+
+/// What lies free round a free run, until it is long enough.
+fn stretchRound(run: SliceId, length: u32) Stretch {
+    var first = run;
+    var end = run + slice(run).length;
+    // One alone, where a search did not look at all of them.
+    if (end - first >= length) return .{ .first = first, .length = end - first };
+    for (0..stretch_steps_max) |_| {
+        const after = slice(end);
+        if (isFree(after.run_state)) {
+            end += after.length;
+            if (end - first >= length) return .{ .first = first, .length = end - first };
+        }
+        const before = slice(first - 1);
+        if (isFree(before.run_state)) {
+            first -= 1 + before.back;
+            if (end - first >= length) {
+                return .{ .first = first, .length = end - first, .ends_whole = true };
+            }
+        } else if (!isFree(after.run_state)) break;
+    }
+    return .none;
+}
+
+/// What lies free from a slice on, in runs side by side, until it is long enough.
+pub fn stretchFrom(first: SliceId, length: u32) Stretch {
+    var end = first;
+    for (0..2 * stretch_steps_max) |_| {
+        if (!isFree(slice(end).run_state)) break;
+        end += slice(end).length;
+        if (end - first >= length) return .{ .first = first, .length = end - first };
+    }
+    return .none;
+}
 
 /// Marks a run as handed out.
 pub fn markUsed(first: SliceId, length: u32) void {

@@ -1,83 +1,31 @@
 //! Blocks with a mapping of their own, outside the regions: those above the mmap threshold, and
-//! those that realloc grows. They return to the system in the call that frees them, unless their
-//! size recurs (huge_cache.zig).
-//!
-//! The table of blocks is an open-addressing hash keyed by address. Readers take no lock: they
-//! see an entry of a block they own, for it was inserted before they got it. Writers hold `lock`.
-//! Old tables are kept when the table grows (their sizes sum up to less than the newest).
+//! those that realloc grows. They return to the system in the call that frees them, unless such
+//! blocks recur (huge_cache.zig).
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
 const t = base.tunables;
 const assert = base.assert;
 pub const cache = @import("huge_cache.zig");
+pub const table = @import("huge_table.zig");
 const allowance = @import("allowance.zig");
 const run_allocator = @import("run_allocator.zig");
 
 const Atomic = base.atomic.Value(usize);
+const Block = table.Block;
+const lookUp = table.lookUp;
+const ensureRoom = table.ensureRoom;
 
-const Block = struct {
-    /// 0: never used; `removed`: tombstone. Stored with release after the rest of the entry was
-    /// written; pairs with the acquire load in `lookUp`.
-    address: Atomic,
-    /// Usable bytes. Changed by the block's owner only, under the lock.
-    length: Atomic,
-    /// What is to be unmapped: starts at or before the block, ends at or after it.
-    map_address: usize,
-    map_length: usize,
-};
-
-const Table = struct {
-    blocks: [*]Block,
-    capacity: usize,
-};
-
-const removed = 1;
-const capacity_start = 1024;
-const home_shift = 21;
-const list_tries_max = 10_000;
+const lock_tries_max = 10_000;
 
 pub var lock: os.Lock = .{};
-var tables: [16]Table = undefined;
-/// Tables made; the last one is in use. Stored with release after the table; pairs with `table`.
-var table_count: base.atomic.Value(u32) = .init(0);
-/// Entries of the newest table that are not 0. Under the lock.
-var filled: usize = 0;
-/// Addresses that blocks had until lately, the oldest overwritten. monotonic:
-/// they only word a report.
-var former: [64]Atomic = @splat(.init(0));
-var former_next: usize = 0;
-/// Blocks and bytes now: statistics, written under the lock.
-pub var block_count: Atomic = .init(0);
+/// Bytes of all blocks now: a statistic, written under the lock.
 pub var block_bytes: Atomic = .init(0);
-/// The same since the start.
+/// Blocks and bytes since the start.
 pub var total_count: Atomic = .init(0);
 pub var total_bytes: Atomic = .init(0);
 /// Moves by mremap instead of copying; a statistic for tests.
 pub var moves: Atomic = .init(0);
-
-fn table() ?Table {
-    const known = table_count.load(.acquire);
-    return if (known == 0) null else tables[known - 1];
-}
-
-fn home(address: usize, capacity: usize) usize {
-    const mixed = (address >> 12) *% 0x9e37_79b9_7f4a_7c15;
-    return (mixed >> home_shift) & (capacity - 1);
-}
-
-fn lookUp(address: usize) ?*Block {
-    if (address <= removed) return null;
-    const current = table() orelse return null;
-    var index = home(address, current.capacity);
-    for (0..current.capacity) |_| {
-        const found = current.blocks[index].address.load(.acquire);
-        if (found == address) return &current.blocks[index];
-        if (found == 0) return null;
-        index = (index + 1) & (current.capacity - 1);
-    }
-    return null;
-}
 
 /// Usable bytes of the block at this address; null when there is none. No lock.
 pub fn usableSize(address: usize) ?usize {
@@ -85,29 +33,10 @@ pub fn usableSize(address: usize) ?usize {
     return block.length.load(.monotonic); // The caller owns the block, or gets any past value.
 }
 
-/// Whether the address lies in one of the blocks: for a report, walks all of them.
-pub fn contains(address: usize) bool {
-    const current = table() orelse return false;
-    for (current.blocks[0..current.capacity]) |*block| {
-        const start = block.address.load(.acquire);
-        if (start <= removed) continue;
-        if (address >= start and address - start < block.length.load(.monotonic)) return true;
-    }
-    return false;
-}
-
-/// Whether a block lay at this address not long ago. Something else may be there now.
-pub fn wasFreed(address: usize) bool {
-    for (&former) |*past| {
-        if (past.load(.monotonic) == address) return true;
-    }
-    return false;
-}
-
 /// Whether the address lies in a freed block that is kept for reuse. For a report.
 pub fn isKept(address: usize, holder: u32) bool {
     var extents: [t.huge_kept_max]Extent = undefined;
-    lock.acquire(holder);
+    if (!tryLock(holder)) return false;
     defer lock.release();
     for (extents[0..cache.list(&extents)]) |extent| {
         if (address >= extent.address and address - extent.address < extent.length) return true;
@@ -115,46 +44,13 @@ pub fn isKept(address: usize, holder: u32) bool {
     return false;
 }
 
-/// Makes room for one more entry. Under the lock.
-fn ensureRoom() bool {
-    const current = table() orelse return growTable(capacity_start);
-    if (filled + 1 < current.capacity / 2) return true;
-    // Tombstones alone may have filled it: the same size then, else the double.
-    const live = block_count.load(.monotonic); // Under the lock.
-    return growTable(if (live * 4 < current.capacity) current.capacity else current.capacity * 2);
-}
-
-fn growTable(capacity: usize) bool {
-    const known = table_count.load(.monotonic); // Under the lock.
-    // Tombstones are used again; one cell must stay empty, or a probe never ends.
-    if (known == tables.len) return filled + 1 < tables[known - 1].capacity or
-        block_count.load(.monotonic) < filled;
-    const memory = os.memory.map(capacity * @sizeOf(Block)) orelse return false;
-    const fresh: Table = .{ .blocks = @ptrCast(@alignCast(memory)), .capacity = capacity };
-    filled = 0;
-    if (table()) |old| {
-        for (old.blocks[0..old.capacity]) |*block| {
-            const address = block.address.load(.monotonic); // Under the lock.
-            if (address > removed) insertInto(fresh, block.*);
-        }
+/// Tried, not waited for: a signal handler may ask while its own thread holds the lock.
+fn tryLock(holder: u32) bool {
+    for (0..lock_tries_max) |_| {
+        if (lock.tryAcquire(holder)) return true;
+        base.atomic.spinLoopHint();
     }
-    tables[known] = fresh;
-    table_count.store(known + 1, .release);
-    return true;
-}
-
-fn insertInto(target: Table, block: Block) void {
-    const address = block.address.raw;
-    var index = home(address, target.capacity);
-    while (target.blocks[index].address.load(.monotonic) > removed) {
-        index = (index + 1) & (target.capacity - 1);
-    }
-    const entry = &target.blocks[index];
-    if (entry.address.load(.monotonic) == 0) filled += 1;
-    entry.length.store(block.length.raw, .monotonic); // Published by the store below.
-    entry.map_address = block.map_address;
-    entry.map_length = block.map_length;
-    entry.address.store(address, .release);
+    return false;
 }
 
 fn register(block: Block, holder: u32) bool {
@@ -162,7 +58,7 @@ fn register(block: Block, holder: u32) bool {
     const has_room = ensureRoom();
     if (has_room) countNew(block);
     lock.release();
-    if (hasKept()) dropWhereShort(holder);
+    if (hasKept()) dropExcess(holder);
     return has_room;
 }
 
@@ -181,31 +77,17 @@ fn reinsert(block: Block, holder: u32) void {
 }
 
 fn insertCounted(block: Block) void {
-    insertInto(table().?, block);
-    _ = block_count.fetchAdd(1, .monotonic); // Statistics.
-    _ = block_bytes.fetchAdd(block.length.raw, .monotonic);
+    table.insert(block);
+    _ = block_bytes.fetchAdd(block.length.raw, .monotonic); // A statistic.
 }
 
 pub const Extent = cache.Extent;
 
 /// Copies up to `extents.len` blocks, those that are kept too; how many. For statistics.
 pub fn list(extents: []Extent, holder: u32) usize {
-    // Tried, not waited for: a signal handler may ask while its own thread holds the lock.
-    for (0..list_tries_max) |_| {
-        if (lock.tryAcquire(holder)) break;
-        base.atomic.spinLoopHint();
-    } else return 0;
+    if (!tryLock(holder)) return 0;
     defer lock.release();
-    const current = table() orelse return 0;
-    var count = cache.list(extents);
-    for (current.blocks[0..current.capacity]) |*block| {
-        const address = block.address.load(.monotonic); // Under the lock.
-        if (address <= removed) continue;
-        if (count == extents.len) break;
-        extents[count] = .{ .address = address, .length = block.length.raw };
-        count += 1;
-    }
-    return count;
+    return table.list(Extent, extents, cache.list(extents));
 }
 
 /// Takes the entry out; null when there is none (double free). What it described is returned.
@@ -217,30 +99,9 @@ fn unregister(address: usize, holder: u32) ?Block {
 
 /// The same under the lock.
 fn remove(address: usize) ?Block {
-    const entry = lookUp(address) orelse return null;
-    const block = entry.*;
-    entry.address.store(removed, .release);
-    dropTombstones(entry);
-    former[former_next % former.len].store(address, .monotonic);
-    former_next += 1;
-    _ = block_count.fetchSub(1, .monotonic); // Statistics.
-    _ = block_bytes.fetchSub(block.length.raw, .monotonic);
+    const block = table.remove(address) orelse return null;
+    _ = block_bytes.fetchSub(block.length.raw, .monotonic); // A statistic.
     return block;
-}
-
-/// Turns tombstones into empty cells where no probe passes through them: those that end at an
-/// empty cell. A reader that is on its way sees a cell earlier what it would see a cell later.
-fn dropTombstones(last: *Block) void {
-    const current = table().?;
-    const mask = current.capacity - 1;
-    var index = (@intFromPtr(last) - @intFromPtr(current.blocks)) / @sizeOf(Block);
-    // monotonic throughout: under the lock.
-    if (current.blocks[(index + 1) & mask].address.load(.monotonic) != 0) return;
-    while (current.blocks[index].address.load(.monotonic) == removed) {
-        current.blocks[index].address.store(0, .monotonic);
-        filled -= 1;
-        index = (index -% 1) & mask;
-    }
 }
 
 fn pages(size: usize) ?usize {
@@ -301,16 +162,31 @@ fn allocWithRoom(length: usize, room: usize, holder: u32) ?usize {
 pub noinline fn allocKept(size: usize, alignment: usize, holder: u32) ?usize {
     const length = pages(@max(size, 1)) orelse return null;
     lock.acquire(holder);
-    defer lock.release();
-    if (!ensureRoom()) return null;
-    const extent = cache.take(length, alignment, clock()) orelse return null;
-    countNew(.{
+    const kept = cache.take(length, alignment, clock());
+    lock.release();
+    const extent = fit(kept orelse return null, length) orelse return null;
+    const block: Block = .{
         .address = .init(extent.address),
         .length = .init(extent.length),
         .map_address = extent.address,
         .map_length = extent.length,
-    });
-    return extent.address;
+        .origin = extent.origin,
+    };
+    if (register(block, holder)) return extent.address;
+    release(extent.address, extent.length);
+    return null;
+}
+
+/// Lengthens a mapping that is too short, which may move it. Null when that cannot be: then it has
+/// gone.
+fn fit(extent: Extent, length: usize) ?Extent {
+    if (extent.length >= length) return extent;
+    const start: [*]u8 = @ptrFromInt(extent.address);
+    const grown = os.memory.resize(start, extent.length, length) orelse {
+        release(extent.address, extent.length);
+        return null;
+    };
+    return .{ .address = @intFromPtr(grown), .length = length };
 }
 
 fn clock() u32 {
@@ -325,16 +201,29 @@ pub noinline fn free(address: usize, holder: u32) bool {
         lock.release();
         return false;
     };
-    const extent: Extent = .{ .address = block.map_address, .length = block.map_length };
-    // Padding or room beside the block would stay with it.
-    const is_whole = extent.address == address and extent.length == block.length.raw;
-    const kept_max = @min(allowance.keptMax(liveBytes()), std.math.maxInt(isize));
-    const is_kept = is_whole and !os.checker.isWatching() and
-        cache.keep(extent, clock(), kept_max);
+    const extent: Extent = .{
+        .address = address,
+        .length = block.length.raw,
+        .origin = block.origin,
+    };
+    const live_bytes = liveBytes();
+    const kept_max = std.math.lossyCast(usize, allowance.keptMax(live_bytes));
+    const is_kept = !os.checker.isWatching() and
+        cache.keep(extent, live_bytes +| extent.length, kept_max, clock());
     lock.release();
-    if (!is_kept) release(extent.address, extent.length);
+    if (is_kept) {
+        releaseBeside(block, address, extent.length);
+    } else release(block.map_address, block.map_length);
     if (hasKept()) dropKept(t.swing_window_ms, holder);
     return true;
+}
+
+/// Unmaps what a block's mapping has beside it: padding and room.
+fn releaseBeside(block: Block, address: usize, length: usize) void {
+    const lead = address - block.map_address;
+    const tail = block.map_length - lead - length;
+    if (lead > 0) release(block.map_address, lead);
+    if (tail > 0) release(address + length, tail);
 }
 
 /// Whether blocks are kept that may have been so for too long. A hint.
@@ -342,10 +231,18 @@ pub inline fn hasKept() bool {
     return cache.count.load(.monotonic) != 0; // A hint.
 }
 
-/// Unmaps what is kept where the process may have little more than is live.
-pub noinline fn dropWhereShort(holder: u32) void {
-    const kept_bytes = cache.bytes.load(.monotonic); // A moment ago is good enough.
-    if (kept_bytes > allowance.keptMax(liveBytes())) dropKept(0, holder);
+/// Unmaps of what is kept what would make more of the process than was live lately, or than it may
+/// have.
+pub noinline fn dropExcess(holder: u32) void {
+    while (true) {
+        const live_bytes = liveBytes();
+        const kept_max = std.math.lossyCast(usize, allowance.keptMax(live_bytes));
+        lock.acquire(holder);
+        const dropped = cache.dropExcess(live_bytes, kept_max);
+        lock.release();
+        const extent = dropped orelse return;
+        release(extent.address, extent.length);
+    }
 }
 
 /// Bytes of runs and huge blocks, a moment ago.
@@ -353,10 +250,10 @@ fn liveBytes() usize {
     return run_allocator.liveBytes() +| block_bytes.load(.monotonic);
 }
 
-/// Unmaps all that is kept, and lets every size prove itself again.
+/// Unmaps all that is kept, and lets blocks prove themselves again.
 pub noinline fn dropAll(holder: u32) void {
     lock.acquire(holder);
-    cache.forgetSizes();
+    cache.forgetRecurrence();
     lock.release();
     dropKept(0, holder);
 }
@@ -398,12 +295,32 @@ pub noinline fn resize(address: usize, size: usize, holder: u32) ?usize {
         const more = length_new - length;
         if (!os.memory.commit(@ptrFromInt(address + length), more)) return null;
         setLength(entry, length_new, entry.map_length, holder);
-        if (hasKept()) dropWhereShort(holder);
+        if (hasKept()) dropExcess(holder);
         return address;
     }
+    if (hasKept() and growOverKept(entry, length_new, map_end, holder)) return address;
     const moved = move(address, length_new, holder);
-    if (hasKept()) dropWhereShort(holder);
+    if (hasKept()) dropExcess(holder);
     return moved;
+}
+
+/// Whether what is wanted behind a block was kept, and is its own now.
+fn growOverKept(entry: *Block, length_new: usize, map_end: usize, holder: u32) bool {
+    const length = entry.length.load(.monotonic); // The caller owns the block.
+    const block: Extent = .{
+        .address = entry.address.raw,
+        .length = length,
+        .origin = entry.origin,
+    };
+    // What lies between is room, which nobody has touched.
+    if (map_end != block.address + length) return false;
+    lock.acquire(holder);
+    const more = cache.takeBehind(block, length_new - length);
+    lock.release();
+    const extent = more orelse return false;
+    const sum = length + extent.length;
+    setLength(entry, sum, map_end + extent.length - entry.map_address, holder);
+    return true;
 }
 
 fn setLength(entry: *Block, length: usize, map_length: usize, holder: u32) void {
@@ -448,9 +365,7 @@ fn move(address: usize, length_new: usize, holder: u32) ?usize {
         assert(tail == 0);
         return place;
     }
-    // What is left of the old mapping: padding before it, room behind it.
-    if (lead > 0) release(block.map_address, lead);
-    if (tail > 0) release(address + length, tail);
+    releaseBeside(block, address, length); // What is left of the old mapping.
     return place;
 }
 
@@ -475,8 +390,8 @@ test "huge blocks: alloc, look up, resize with contents, free" {
     var address = alloc(size, 4096, 2 * size, 1).?;
     try std.testing.expectEqual(@as(?usize, size), usableSize(address));
     try std.testing.expectEqual(@as(?usize, null), usableSize(address + 4096));
-    try std.testing.expect(contains(address + size - 1));
-    try std.testing.expect(!contains(address + size));
+    try std.testing.expect(table.contains(address + size - 1));
+    try std.testing.expect(!table.contains(address + size));
     const first: [*]u8 = @ptrFromInt(address);
     @memset(first[0..size], 0x5a);
     const same = resize(address, 2 * size, 1).?;
@@ -492,7 +407,7 @@ test "huge blocks: alloc, look up, resize with contents, free" {
     try std.testing.expectEqual(@as(usize, 0), aligned % (64 * t.mib));
     try std.testing.expect(free(aligned, 1));
     // Only the table itself stays.
-    const table_bytes = capacity_start * @sizeOf(Block);
+    const table_bytes = table.capacity_start * @sizeOf(Block);
     try std.testing.expect(os.fake.mappedBytes() <= mapped + table_bytes);
 }
 
@@ -512,7 +427,7 @@ test "huge blocks: thousands, the table grows and reuses" {
         const address = alloc(size, 4096, 0, 1) orelse return error.TableUsedUp;
         try std.testing.expect(free(address, 1));
     }
-    try std.testing.expect(table_count.raw < 6);
+    try std.testing.expect(table.table_count.raw < 6);
 }
 
 test "huge blocks: none is kept where the process may have little more than is live" {
@@ -541,12 +456,61 @@ test "huge blocks: none is kept where the process may have little more than is l
     }
 }
 
+test "huge blocks: a kept one is cut or lengthened to what is wanted, or refused" {
+    const before = allowance.pretend(t.gib);
+    defer _ = allowance.pretend(before);
+    defer dropAll(1);
+    const size = 40 * t.mib;
+    for ([_]usize{ size / 2, size, size + size / 2, 3 * size }) |wanted| {
+        for (0..8) |n| {
+            dropAll(1);
+            const mapped = os.fake.mappedBytes();
+            const blocks = table.count.raw;
+            for (0..t.huge_recurrences_min + 1) |_| {
+                // Room to grow is no part of what is kept.
+                const address = allocKept(size, 4096, 1) orelse alloc(size, 4096, 2 * size, 1).?;
+                @as([*]u8, @ptrFromInt(address))[size - 1] = 7;
+                try std.testing.expect(free(address, 1));
+            }
+            try std.testing.expectEqual(mapped + size, os.fake.mappedBytes());
+            if (n > 0) os.fake.failCall(n);
+            const kept = allocKept(wanted, 4096, 1);
+            os.fake.failNone();
+            // It makes one call of the system, to lengthen what is too short.
+            try std.testing.expectEqual(n == 1 and wanted > size, kept == null);
+            if (kept) |address| {
+                const usable = usableSize(address).?;
+                try std.testing.expect(usable >= wanted);
+                const bytes: [*]u8 = @ptrFromInt(address);
+                bytes[0] = 1;
+                bytes[usable - 1] = 1;
+                const more: i64 = @intCast(usable);
+                const all = @max(more, mapped + size - mapped);
+                try std.testing.expectEqual(mapped + all, os.fake.mappedBytes());
+                // What was left of it is there to grow into.
+                if (wanted < size) {
+                    try std.testing.expectEqual(address, resize(address, size, 1).?);
+                    try std.testing.expectEqual(@as(?usize, size), usableSize(address));
+                    bytes[size - 1] = 1;
+                }
+                try std.testing.expect(usable == wanted);
+                // Kept or not, all of it is there.
+                try std.testing.expect(free(address, 1));
+            }
+            dropAll(1);
+            try std.testing.expectEqual(blocks, table.count.raw);
+            // A refused unmap alone loses address space.
+            if (n == 0 or wanted > size) try std.testing.expectEqual(mapped, os.fake.mappedBytes());
+        }
+    }
+}
+
 test "huge blocks: the system refuses the n-th call, for every n" {
     const size = 2 * t.mib;
     for (1..30) |n| {
         const mapped = os.fake.mappedBytes();
-        const count = block_count.raw;
-        const tables_before = table_count.raw;
+        const count = table.count.raw;
+        const tables_before = table.table_count.raw;
         os.fake.failCall(n);
         if (alloc(size, 4096, 2 * size, 1)) |address| {
             const bytes: [*]u8 = @ptrFromInt(address);
@@ -558,9 +522,9 @@ test "huge blocks: the system refuses the n-th call, for every n" {
             try std.testing.expect(free(now, 1));
         }
         os.fake.failNone();
-        try std.testing.expectEqual(count, block_count.raw);
+        try std.testing.expectEqual(count, table.count.raw);
         // A refused unmap loses address space, nothing else can.
-        if (tables_before == table_count.raw and n > 8) {
+        if (tables_before == table.table_count.raw and n > 8) {
             try std.testing.expectEqual(mapped, os.fake.mappedBytes());
         }
     }

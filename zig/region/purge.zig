@@ -1,11 +1,11 @@
 //! When freed memory goes back to the system, and how much in one call.
 //!
-//! Policy: dirty runs up to a reserve are kept: a part of what is live, at least 2 MiB, plus what
-//! lately swung (was purged and needed again within a second, and that twice, so that alternating
-//! loads do not storm the kernel). Above the reserve the call that frees also purges, so that a
-//! program which frees all and sleeps is small. Below it, what is older than `decay_ms` goes. Near
-//! what the process may have (allowance.zig), nothing is kept. No background thread. State under
-//! the run allocator's lock; the madvise itself is made outside it.
+//! Policy: dirty runs up to a reserve are kept: a part of what is live (a larger one where that is
+//! little), at least 2 MiB, plus what lately swung (was purged and needed again within a second,
+//! and that twice, so that alternating loads do not storm the kernel). Above the reserve the call
+//! that frees also purges, so that a program which frees all and sleeps is small. Below it, what
+//! is older than `decay_ms` goes. Near what the process may have (allowance.zig), nothing is kept.
+//! No background thread. State under the run allocator's lock; the madvise is made outside it.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");
@@ -87,7 +87,8 @@ pub fn reserveOf(live_bytes: usize) usize {
 }
 
 fn shareOf(live_bytes: usize) usize {
-    return @max(t.dirty_reserve_min, live_bytes / t.dirty_reserve_share);
+    const of_few = @min(live_bytes / t.dirty_reserve_few_share, t.dirty_reserve_few_max);
+    return @max(t.dirty_reserve_min, of_few, live_bytes / t.dirty_reserve_share);
 }
 
 /// Bytes that the process may have beside so many live ones, and beside the huge blocks that are

@@ -17,6 +17,7 @@ test {
     _ = @import("free_runs.zig");
     _ = huge_block;
     _ = huge_block.cache;
+    _ = huge_block.table;
     _ = limits;
     _ = purge;
     _ = space;

@@ -160,17 +160,34 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) Run {
 }
 
 fn take(length: u32, use: Use, holder: u32) Run {
-    for ([_]RunState{ .dirty, .clean }) |state| {
-        const first = runs.find(state, length);
-        if (first == 0) continue;
-        split(first, length);
-        if (state == .clean) {
-            purge.noteReuse(@as(usize, length) << t.slice_shift);
-            noteGrowth(length);
-        }
-        return .{ .first = first, .zero = state == .clean };
+    const dirty = runs.find(.dirty, length);
+    if (dirty != 0) {
+        split(dirty, length);
+        return .{ .first = dirty, .zero = false };
     }
-    return takeFresh(length, use, holder);
+    const stretch = runs.findStretch(length);
+    if (stretch.length != 0) {
+        return .{ .first = takeStretch(stretch, length), .zero = false };
+    }
+    const clean = runs.find(.clean, length);
+    if (clean == 0) return takeFresh(length, use, holder);
+    split(clean, length);
+    noteClean(length);
+    return .{ .first = clean, .zero = true };
+}
+
+/// The first of `length` slices out of free runs that lie side by side.
+fn takeStretch(stretch: free_runs.Stretch, length: u32) SliceId {
+    const taken = runs.takeStretch(stretch, length);
+    markUsed(taken.first, length);
+    if (taken.clean > 0) noteClean(taken.clean);
+    return taken.first;
+}
+
+/// Purged memory is handed out again.
+fn noteClean(length: u32) void {
+    purge.noteReuse(@as(usize, length) << t.slice_shift);
+    noteGrowth(length);
 }
 
 /// Memory of the system is about to be used: heaps may have some that they can do without.
@@ -324,13 +341,12 @@ pub noinline fn resize(
 fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
     const more = length_new - length;
     const after = first + length;
-    const state = slice(after).run_state;
-    if (state == .dirty or state == .clean) {
-        const free_length = slice(after).length;
-        if (free_length < more) return false;
-        split(after, more);
+    const stretch = free_runs.stretchFrom(after, more);
+    if (stretch.length != 0) {
+        _ = takeStretch(stretch, more);
         slice(after).run_state = .none;
-        if (state == .clean) noteGrowth(more);
+    } else if (slice(after).run_state == .dirty or slice(after).run_state == .clean) {
+        return false;
     } else {
         const number = space.regionOf(first);
         const area = space.at(number);

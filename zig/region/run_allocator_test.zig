@@ -8,6 +8,7 @@ const space = @import("address_space.zig");
 const limits = @import("limits.zig");
 const runs = @import("run_allocator.zig");
 const purge = @import("purge.zig");
+const markUsed = @import("free_runs.zig").markUsed;
 
 const Held = struct { first: u32, length: u32, mark: u8 };
 
@@ -209,6 +210,64 @@ test "run allocator: memory that is short does not swing" {
 
 fn dirtyBytes() usize {
     return @as(usize, runs.runs.dirty_slices) << t.slice_shift;
+}
+
+/// Three free runs of a length side by side, in these states, between two slices that are used.
+/// Where the first of them begins.
+fn putSideBySide(length: u32, clean: [3]bool) !u32 {
+    const whole = runs.alloc(3 * length + 2, 1);
+    if (whole.isNone()) return error.OutOfMemory;
+    const first = whole.first + 1;
+    markUsed(whole.first, 1);
+    for (0..3) |index| markUsed(first + @as(u32, @intCast(index)) * length, length);
+    markUsed(first + 3 * length, 1);
+    for (clean, 0..) |is_clean, index| {
+        runs.free(first + @as(u32, @intCast(index)) * length, length, is_clean, 1);
+    }
+    return first;
+}
+
+test "run allocator: free runs side by side serve as one" {
+    defer runs.trim(0, 1);
+    purge.decay_ms = -1;
+    defer purge.decay_ms = t.decay_ms_default;
+    // Longer than any free run that other tests have left.
+    const unit = 2000;
+    const half = unit / 2;
+    const Case = struct { clean: [3]bool, wanted: u32, skipped: u32, grown: u32 };
+    const middle: [3]bool = .{ false, true, false };
+    const ends: [3]bool = .{ true, false, true };
+    for ([_]Case{
+        .{ .clean = middle, .wanted = 2 * unit, .skipped = unit, .grown = unit },
+        .{ .clean = middle, .wanted = unit + half, .skipped = unit + half, .grown = half },
+        .{ .clean = middle, .wanted = 3 * unit, .skipped = 0, .grown = unit },
+        .{ .clean = ends, .wanted = unit + half, .skipped = unit, .grown = half },
+        .{ .clean = ends, .wanted = 2 * unit + half, .skipped = half, .grown = unit + half },
+        .{ .clean = ends, .wanted = 3 * unit, .skipped = 0, .grown = 2 * unit },
+    }) |case| {
+        runs.trim(0, 1);
+        const first = try putSideBySide(unit, case.clean);
+        const frontier = space.at(0).frontier;
+        const live = runs.live_slices.raw;
+        _ = runs.takeGrowth(1);
+        const run = runs.alloc(case.wanted, 1);
+        try std.testing.expectEqual(first + case.skipped, run.first);
+        try std.testing.expect(!run.zero);
+        try std.testing.expectEqual(frontier, space.at(0).frontier);
+        try std.testing.expectEqual(live + case.wanted, runs.live_slices.raw);
+        // Only what was clean is new memory.
+        try std.testing.expectEqual(@as(usize, case.grown) << t.slice_shift, runs.takeGrowth(1));
+        runs.check(1);
+        runs.free(run.first, case.wanted, false, 1);
+        runs.check(1);
+        // The slice before them grows over all three.
+        try std.testing.expect(runs.resize(first - 1, 1, 2 * unit + half, 0, 1));
+        try std.testing.expect(!runs.resize(first - 1, 2 * unit + half, 3 * unit + 2, 0, 1));
+        runs.check(1);
+        runs.free(first - 1, 2 * unit + half, false, 1);
+        runs.free(first + 3 * unit, 1, false, 1);
+        runs.check(1);
+    }
 }
 
 test "run allocator: a run that ends where the committed metadata does" {

@@ -278,6 +278,7 @@ CASE(moves) {
         }
         free(block);
     }
+    malloc_trim(0); /* What is kept for the next round is no loss. */
     size_t now = process_size().mapped;
     CHECK(now < mapped + GIB / 4, "%zu MiB mapped, %zu at the start", now >> 20, mapped >> 20);
     finish(seed, mallinfo2().uordblks, process_size().resident);
