@@ -45,6 +45,7 @@ noinline fn reallocSlow(address: usize, usable: usize, size: usize) ?*anyopaque 
         if (heap.slow.resizeInPlace(address, size)) |block| return @ptrFromInt(block);
     }
     const wanted = if (size > usable) base.size_class.forGrowth(size) else size;
+    if (size > usable) if (movedToGrow(address, usable, wanted)) |block| return block;
     var block = heap.allocate(wanted);
     if (block == 0 and wanted > size) block = heap.allocate(size);
     if (block == 0) {
@@ -62,6 +63,15 @@ fn resizeBig(address: usize, usable: usize, size: usize) ?usize {
     if (size <= usable or size < t.realloc_own_mapping_min) return null;
     const block = heap.slow.allocateWithRoom(size) orelse return null;
     return @intFromPtr(moved(address, block, usable));
+}
+
+/// What grew once grows again: by less copying if there is room behind it.
+fn movedToGrow(address: usize, usable: usize, size: usize) ?*anyopaque {
+    const block = heap.slow.allocateGrown(size);
+    if (block == 0) return null;
+    base.bulk.copy(block, address, usable);
+    heap.slow.freeGrown(address);
+    return @ptrFromInt(block);
 }
 
 fn moved(address: usize, block: usize, size: usize) ?*anyopaque {

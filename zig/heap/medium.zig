@@ -31,7 +31,12 @@ pub const Block = packed struct(usize) {
 };
 
 /// A fresh run of a medium class; none when the system refuses.
-pub noinline fn alloc(heap: *Heap, class: u32) Block {
+pub fn alloc(heap: *Heap, class: u32) Block {
+    return allocFor(.block, heap, class);
+}
+
+/// The same for what a block is.
+pub noinline fn allocFor(use: region.run_allocator.Use, heap: *Heap, class: u32) Block {
     assert(class > size_class.small_count);
     heap.medium_frees = 0;
     open(heap, class);
@@ -39,7 +44,7 @@ pub noinline fn alloc(heap: *Heap, class: u32) Block {
     heap.medium_ticks +%= 1;
     if (heap.medium_ticks % t.medium_scan_period == 0) releaseOldest(heap);
     const slices = size_class.geometry[class].slices;
-    const run = region.run_allocator.alloc(slices, heap.id);
+    const run = region.run_allocator.allocFor(use, slices, heap.id);
     if (run.isNone()) return .none;
     space.slice(run.first).class = @intCast(class);
     // monotonic: as in slab.create.

@@ -250,6 +250,15 @@ pub noinline fn allocateWithRoom(size: usize) ?usize {
     return region.huge_block.alloc(size, 16, room, call.heap.id);
 }
 
+/// A medium block where one that grows may grow on; 0: the size is none of a medium block, or there
+/// is none to be had.
+pub noinline fn allocateGrown(size: usize) usize {
+    if (size <= t.small_size_max or size > t.medium_size_max or watched.isOn()) return 0;
+    const call = Call.begin() orelse return 0;
+    defer call.end();
+    return medium.allocFor(.growing, call.heap, size_class.classOf(size)).address();
+}
+
 /// Changes the size of a block above the small ones, to a size above the small ones, where it is or
 /// by moving pages. The address now; null: it cannot be done without copying.
 pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
@@ -269,6 +278,20 @@ pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
     else
         medium.resizeMedium(call.heap, id, entry, size);
     return if (done) pointer else null;
+}
+
+/// Frees the block that a growing one was, which is of this allocator; a medium one past its
+/// magazine, so that what lies before it may grow over it.
+pub noinline fn freeGrown(pointer: usize) void {
+    const id = space.find(pointer).?;
+    const entry = space.entry(id).load(.monotonic); // The caller's block.
+    const is_medium = entry != heaps.entry_large and
+        heaps.classOfEntry(entry) > size_class.small_count and explicit.ownerOf(entry) == null;
+    if (is_medium) if (Call.begin()) |call| {
+        defer call.end();
+        return freeMedium(.past_magazine, call.heap, pointer, id, entry, "realloc");
+    };
+    _ = free(pointer, "realloc");
 }
 
 /// Frees any pointer; false: it is foreign. `function` names the caller in a report.
@@ -388,7 +411,9 @@ fn freeIn(heap: *Heap, pointer: usize, id: region.SliceId, entry: u32, function:
     };
     if (build_options.checks) lookup.checkBlock(function, pointer, id, entry);
     const class = heaps.classOfEntry(entry);
-    if (class > size_class.small_count) return freeMedium(heap, pointer, id, entry, function);
+    if (class > size_class.small_count) {
+        return freeMedium(.to_magazine, heap, pointer, id, entry, function);
+    }
     if (!own) return remote_free.push(heap, pointer, entry, .allowed);
     putSmall(heap, pointer, entry, function);
 }
@@ -418,6 +443,7 @@ fn checkMagazine(bin: *const heaps.Bin, pointer: usize, function: []const u8) vo
 }
 
 fn freeMedium(
+    comptime way: enum { to_magazine, past_magazine },
     heap: *Heap,
     pointer: usize,
     id: region.SliceId,
@@ -437,7 +463,10 @@ fn freeMedium(
     {
         os.report.misuse(function, pointer, "double free");
     }
-    medium.push(heap, class, pointer);
+    switch (way) {
+        .to_magazine => medium.push(heap, class, pointer),
+        .past_magazine => medium.giveBack(heap, class, pointer),
+    }
 }
 
 /// Gives back what the calling thread's magazines, the inboxes of all threads and the run allocator

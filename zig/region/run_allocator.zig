@@ -114,8 +114,9 @@ pub const Run = packed struct(u64) {
 };
 
 /// What a run is for. Only slabs are sure to be touched all over: huge pages under blocks of which
-/// a program touches a byte each would make 10 GB of 20 MB.
-pub const Use = enum { slab, block };
+/// a program touches a byte each would make 10 GB of 20 MB. One that is growing is put where there
+/// is most room behind it: for all others that would break up what is long.
+pub const Use = enum { slab, block, growing };
 
 /// A run of `length` slices for a block; none when the system refuses more memory.
 pub fn alloc(length: u32, holder: u32) Run {
@@ -160,7 +161,9 @@ pub noinline fn allocAligned(length: u32, alignment: u32, holder: u32) Run {
 }
 
 fn take(length: u32, use: Use, holder: u32) Run {
-    const dirty = runs.find(.dirty, length);
+    const longest = if (use == .growing) runs.longestDirty() else 0;
+    const has_room = longest != 0 and slice(longest).length >= 2 * length;
+    const dirty = if (has_room) longest else runs.find(.dirty, length);
     if (dirty != 0) {
         split(dirty, length);
         return .{ .first = dirty, .zero = false };

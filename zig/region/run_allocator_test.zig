@@ -227,6 +227,42 @@ fn putSideBySide(length: u32, clean: [3]bool) !u32 {
     return first;
 }
 
+test "run allocator: what grows is put where it has room" {
+    defer runs.trim(0, 1);
+    purge.decay_ms = -1;
+    defer purge.decay_ms = t.decay_ms_default;
+    runs.trim(0, 1);
+    // The middle one is used: 2,000 slices before it, 4,000 behind it.
+    const unit = 2000;
+    const first = try putSideBySide(2 * unit, .{ false, false, false });
+    const whole = runs.alloc(6 * unit, 1);
+    try std.testing.expectEqual(first, whole.first);
+    markUsed(first, unit);
+    markUsed(first + unit, unit);
+    markUsed(first + 2 * unit, 4 * unit);
+    runs.free(first, unit, false, 1);
+    runs.free(first + 2 * unit, 4 * unit, false, 1);
+    const fits = runs.alloc(unit, 1);
+    try std.testing.expectEqual(first, fits.first);
+    runs.free(first, unit, false, 1);
+    const grows = runs.allocFor(.growing, unit, 1);
+    try std.testing.expectEqual(first + 2 * unit, grows.first);
+    try std.testing.expect(runs.resize(grows.first, unit, 4 * unit, 0, 1));
+    runs.free(grows.first, 4 * unit, false, 1);
+    // Not where it would only just fit.
+    const most = runs.allocFor(.growing, 3 * unit, 1);
+    try std.testing.expectEqual(first + 2 * unit, most.first);
+    const next = runs.allocFor(.growing, unit / 2 + 1, 1);
+    try std.testing.expectEqual(first + 5 * unit, next.first);
+    runs.check(1);
+    runs.free(most.first, 3 * unit, false, 1);
+    runs.free(next.first, unit / 2 + 1, false, 1);
+    runs.free(first + unit, unit, false, 1);
+    runs.free(first - 1, 1, false, 1);
+    runs.free(first + 6 * unit, 1, false, 1);
+    runs.check(1);
+}
+
 test "run allocator: free runs side by side serve as one" {
     defer runs.trim(0, 1);
     purge.decay_ms = -1;
