@@ -380,3 +380,31 @@ test "nested calls while the heap is busy: emergency memory, parked frees" {
     release(next);
     slow.check();
 }
+
+test "what grows: past the magazine, and wherever it was before" {
+    const heap = heaps.current();
+    // Neither small nor without a class.
+    try std.testing.expectEqual(@as(usize, 0), slow.allocateGrown(t.small_size_max));
+    try std.testing.expectEqual(@as(usize, 0), slow.allocateGrown(t.medium_size_max + 1));
+    const grown = slow.allocateGrown(100_000);
+    try std.testing.expect(lookup.usableSize(grown).? >= 100_000);
+    release(allocate(100_000).?); // Opens the magazine, and stays there.
+    const bin = heap.bin(base.size_class.classOf(100_000));
+    const cached = (bin.top - 1)[0];
+    try std.testing.expect(cached != 0 and cached != grown);
+    slow.freeGrown(grown);
+    try std.testing.expectEqual(cached, (bin.top - 1)[0]);
+    try std.testing.expectEqual(@as(?usize, null), lookup.usableSize(grown));
+    // Small, large, huge, and emergency memory, which is in no region.
+    heap.busy = true;
+    const nested = slow.allocate(5000);
+    heap.busy = false;
+    try std.testing.expect(heaps.emergency.contains(nested));
+    const small = allocate(24).?;
+    for ([_]usize{ nested, small, allocate(3 << 20).?, allocate(33 << 20).? }) |block| {
+        slow.freeGrown(block);
+        const is_gone = lookup.usableSize(block) == null;
+        try std.testing.expectEqual(block != small and block != nested, is_gone);
+    }
+    slow.check();
+}

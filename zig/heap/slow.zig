@@ -283,15 +283,22 @@ pub noinline fn resizeInPlace(pointer: usize, size: usize) ?usize {
 /// Frees the block that a growing one was, which is of this allocator; a medium one past its
 /// magazine, so that what lies before it may grow over it.
 pub noinline fn freeGrown(pointer: usize) void {
-    const id = space.find(pointer).?;
+    if (!freePastMagazine(pointer)) _ = free(pointer, "realloc");
+}
+
+/// False: it is no medium block, or a slow call was interrupted.
+fn freePastMagazine(pointer: usize) bool {
+    // Emergency memory and own mappings lie elsewhere.
+    const id = space.find(pointer) orelse return false;
     const entry = space.entry(id).load(.monotonic); // The caller's block.
-    const is_medium = entry != heaps.entry_large and
-        heaps.classOfEntry(entry) > size_class.small_count and explicit.ownerOf(entry) == null;
-    if (is_medium) if (Call.begin()) |call| {
-        defer call.end();
-        return freeMedium(.past_magazine, call.heap, pointer, id, entry, "realloc");
-    };
-    _ = free(pointer, "realloc");
+    if (entry == heaps.entry_large or heaps.classOfEntry(entry) <= size_class.small_count) {
+        return false;
+    }
+    if (explicit.ownerOf(entry) != null) return false;
+    const call = Call.begin() orelse return false;
+    defer call.end();
+    freeMedium(.past_magazine, call.heap, pointer, id, entry, "realloc");
+    return true;
 }
 
 /// Frees any pointer; false: it is foreign. `function` names the caller in a report.

@@ -1,4 +1,4 @@
-/* What is kept for reuse must not be in anybody's way: huge blocks whose size recurs, what waits
+/* What is kept for reuse must not be in anybody's way: huge blocks that recur, what waits
  * for threads that do not call, and a realloc that needs no memory. */
 #include <pthread.h>
 #include <sys/resource.h>
@@ -37,6 +37,19 @@ OURS(C41_what_is_kept_makes_room) {
     while (calloc(1, 1000000) != NULL) blocks++;
     CHECK(blocks > 550, "calloc gave %d blocks of 1 MB in 700 MiB", blocks);
     CHECK(malloc(1000000) == NULL, "malloc finds what calloc did not");
+    lift_limit();
+}
+
+OURS(C41_realloc_gets_what_is_kept) {
+    free(malloc(1)); /* the heap is there before the limit */
+    limit_address_space(700 * MIB);
+    char *block = (char *)malloc(400 * MIB);
+    CHECK(block != NULL, "400 MiB");
+    block[0] = 7;
+    swing(150 * MIB); /* the last of these is kept */
+    block = (char *)realloc(block, 600 * MIB);
+    CHECK(block != NULL && block[0] == 7, "400 to 600 MiB");
+    free(block);
     lift_limit();
 }
 

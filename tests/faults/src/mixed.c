@@ -267,6 +267,13 @@ CASE(moves) {
     uint64_t seed = start();
     free(malloc(33 * MIB));
     size_t mapped = process_size().mapped;
+    /* A page with a mapping of its own becomes a block of another kind. */
+    unsigned char *page = (unsigned char *)aligned_alloc(64 * MIB, 100);
+    CHECK(page != NULL, "a block on 64 MiB");
+    page[99] = 99;
+    page = (unsigned char *)realloc(page, 100000);
+    CHECK(page != NULL && page[99] == 99, "it was lost on the way");
+    free(page);
     for (int round = 0; round < ROUNDS; round++) {
         unsigned char *block = NULL;
         for (size_t size = 33 * MIB; size < 210 * MIB; size = size * 5 / 2) {
