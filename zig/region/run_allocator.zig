@@ -1,5 +1,5 @@
 //! Runs of slices: what slabs, medium and large blocks are made of. Best fit over free runs,
-//! dirty before clean before fresh address space.
+//! dirty before what lies dirty and clean side by side, before clean, before fresh address space.
 //!
 //! Guarantees: what `free` got back is found by the next `alloc` of any class; zero knowledge is
 //! the answer to this very call; memory above the reserve returns to the system in the call that
