@@ -28,6 +28,8 @@ def run(python: str, modules: list[str]) -> dict[str, str]:
     argv = [python, "-m", "test", "-j2", "--timeout=600", f"--junit-xml={report}", *modules]
     for pattern in os.environ.get("MATCH", "").split():
         argv += ["-m", pattern]
+    for pattern in os.environ.get("IGNORE", "").split():
+        argv += ["-i", pattern]
     with Path("log").open("w") as log:
         status = subprocess.run(argv, stdout=log, stderr=log, check=False).returncode
     states = {"exit status": str(status)}
