@@ -111,6 +111,16 @@ def test_C66_frees_all_of_many_sizes(native: Native, release: Subject, order: st
     assert left_over(native, release, 2048, "log", order) <= 8
 
 
+def test_what_shrinks_is_given_back(native: Native, release: Subject) -> None:
+    need_memory(1)
+    program = native.build(FOOTPRINT, flags=["-O2"])
+    outcome = check(native.run(program, "shrinks", "384", "57", subject=release))
+    shrunk, empty = (int(word) for word in outcome.stdout.split())
+    print(f"{shrunk} KiB of 384 MiB, {empty} when the rest is freed")
+    assert shrunk <= 110 * 1024
+    assert empty <= 17 * 1024
+
+
 @pytest.fixture
 def memory_group() -> Iterator[Path]:
     """A new control group for memory; skips where there can be none."""

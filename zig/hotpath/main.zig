@@ -24,12 +24,15 @@ const usage =
     \\                 them all: rss_kib is what is left, a thread
     \\  threads N      N threads replace among 1,000 blocks of their own: ns_per_op is the wall
     \\                 time of all divided by the operations of all
+    \\  swing MIB      blocks of 1 MiB, doubling up to MIB, and back, each touched page by page
+    \\                 and freed; from the fourth such swing on, ns_per_op is for a page
     \\
 ;
 
 const blocks_max = 1 << 26;
 const size_max = 1 << 40;
 const ops_max = 1 << 40;
+const swing_max = 1 << 16; // MiB
 
 const Case = union(enum) {
     pair: usize,
@@ -40,6 +43,7 @@ const Case = union(enum) {
     idle: u32,
     spent: u32,
     threads: u32,
+    swing: usize,
 };
 
 const Result = struct {
@@ -77,7 +81,7 @@ fn parseCase(texts: []const []const u8) ?Case {
     if (texts.len == 0) return null;
     const tag = std.meta.stringToEnum(std.meta.Tag(Case), texts[0]) orelse return null;
     const numbers: usize = switch (tag) {
-        .pair, .replace, .idle, .spent, .threads => 1,
+        .pair, .replace, .idle, .spent, .threads, .swing => 1,
         .batch => 2,
         .remote, .floor => 0,
     };
@@ -94,6 +98,7 @@ fn parseCase(texts: []const []const u8) ?Case {
         .idle => .{ .idle = parseThreads(texts[1]) orelse return null },
         .spent => .{ .spent = parseThreads(texts[1]) orelse return null },
         .threads => .{ .threads = parseThreads(texts[1]) orelse return null },
+        .swing => .{ .swing = parse(texts[1], swing_max) orelse return null },
     };
 }
 
@@ -118,6 +123,7 @@ fn run(case: Case, ops: ?u64) ?Result {
         .idle => |count| runCrowd(count, 1, .once),
         .spent => |count| runSpent(count, ops orelse 1_600_000),
         .threads => |count| runThreads(count, ops orelse 16_000_000),
+        .swing => |mib| runSwing(mib, ops orelse 4_000_000),
     };
 }
 
@@ -193,6 +199,40 @@ fn runSpent(count: u32, ops: u64) ?Result {
 fn runThreads(count: u32, ops: u64) ?Result {
     const each = ops / count + 1;
     return runCrowd(count, each, .{ .replace = .{ .blocks = 1000, .ops = each } });
+}
+
+/// An operation of this case is one page of 4 KiB touched, in a block that came and went for it.
+fn runSwing(mib_max: usize, ops: u64) ?Result {
+    const swings_to_learn = 3;
+    var meter = counters.Meter.open();
+    for (0..swings_to_learn) |_| _ = swing(mib_max) orelse return null;
+    var touched_pages: u64 = 0;
+    meter.start();
+    while (touched_pages < ops) touched_pages += swing(mib_max) orelse return null;
+    meter.stop();
+    return .{ .ops = touched_pages, .cost = meter.cost() };
+}
+
+/// The pages that were touched.
+fn swing(mib_max: usize) ?u64 {
+    var mib: usize = 1;
+    var count: u64 = 0;
+    while (mib <= mib_max) : (mib *= 2) count += touchPages(mib << 20) orelse return null;
+    while (mib > 1) {
+        mib /= 2;
+        count += touchPages(mib << 20) orelse return null;
+    }
+    return count;
+}
+
+fn touchPages(size: usize) ?u64 {
+    const block = malloc(size) orelse return null;
+    var offset: usize = 0;
+    while (offset < size) : (offset += 4096) {
+        @as(*volatile u8, @ptrCast(&block[offset])).* = 1;
+    }
+    free(block);
+    return size / 4096;
 }
 
 /// Blocks change hands in batches, and waiting is outside the measured stretches. An operation of

@@ -27,8 +27,14 @@ from liballoc.errors import CheckFailedError, ToolMissingError, UsageError
 SOURCE = Path(__file__).with_name("fast_path_trace.c")
 TRACE_TIMEOUT_S = 120
 
+# Blocks of 32 bytes without a number, of so many with one: other kinds of magazines, or of classes.
+SIZES_LARGER = (1000, 4000, 20000, 100000, 300000, 2000000)
+
 # These must not change unseen; the others are information in the same file.
-CHECKED = ("malloc", "free", "alloc_pool_alloc", "alloc_pool_free", "alloc_arena_alloc")
+CHECKED = (
+    "malloc", "free", "alloc_pool_alloc", "alloc_pool_free", "alloc_arena_alloc",
+    *(f"{name}_{size}" for size in SIZES_LARGER for name in ("malloc", "free")),
+)  # fmt: skip
 
 UPDATE = "python -m liballoc elf --update-golden"
 

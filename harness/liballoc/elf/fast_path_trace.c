@@ -20,12 +20,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 5, WARM = 1000, SIZE = 32 };
+enum { ROUNDS = 5, WARM = 1000, SIZE = 32, LARGER = 6 };
+/* From MALLOC_LARGER on a pair of phases for each of the larger sizes: malloc, free. */
 enum phase {
-    NONE, MALLOC, FREE, CALLOC, REALLOC, OPERATOR_DELETE, POOL_ALLOC, POOL_FREE, ARENA_ALLOC, LAST
+    NONE, MALLOC, FREE, CALLOC, REALLOC, OPERATOR_DELETE, POOL_ALLOC, POOL_FREE, ARENA_ALLOC,
+    MALLOC_LARGER, LAST = MALLOC_LARGER + 2 * LARGER
 };
-static const char *const names[] = {"", "malloc", "free", "calloc", "realloc", "operator_delete",
-                                    "alloc_pool_alloc", "alloc_pool_free", "alloc_arena_alloc"};
+static const char *const names[LAST] = {
+    "", "malloc", "free", "calloc", "realloc", "operator_delete", "alloc_pool_alloc",
+    "alloc_pool_free", "alloc_arena_alloc", "malloc_1000", "free_1000", "malloc_4000", "free_4000",
+    "malloc_20000", "free_20000", "malloc_100000", "free_100000", "malloc_300000", "free_300000",
+    "malloc_2000000", "free_2000000"};
+static const size_t larger[LARGER] = {1000, 4000, 20000, 100000, 300000, 2000000};
 
 static volatile long phase;
 static void *(*volatile call_malloc)(size_t);
@@ -55,6 +61,13 @@ static void one_round(int watched) {
     phase = watched ? OPERATOR_DELETE : NONE;
     call_delete(block, SIZE);
     phase = NONE;
+    for (int i = 0; i < LARGER; i++) {
+        phase = watched ? MALLOC_LARGER + 2 * i : NONE;
+        block = call_malloc(larger[i]);
+        phase = watched ? MALLOC_LARGER + 2 * i + 1 : NONE;
+        call_free(block);
+        phase = NONE;
+    }
     if (pool == NULL || arena == NULL) return;
     phase = watched ? POOL_ALLOC : NONE;
     block = call_pool_alloc(pool);

@@ -122,3 +122,31 @@ CASE(churns_and_frees) {
     while (count > 0) free(slots[--count].block);
     printf("%zu\n", (process_size().resident - start) / KIB);
 }
+
+/* `argument 0` MiB of blocks of 16 bytes to 64 KiB are made, and freed at random down to
+ * `argument 1` MiB; then the rest is freed. Prints what is resident above the start when they are
+ * freed down, and when all is, KiB. */
+CASE(shrinks) {
+    CHECK(case_argc == 2, "%d arguments", case_argc);
+    size_t high = strtoul(case_argv[0], NULL, 10) * MIB;
+    size_t low = strtoul(case_argv[1], NULL, 10) * MIB, held = 0, count = 0;
+    uint64_t random = 66;
+    memset(slots, 1, sizeof slots);
+    size_t start = process_size().resident;
+    while (held < high) {
+        size_t size = churn_size(&random, 64 * KIB);
+        CHECK(count < SLOTS_MAX, "%zu blocks", count);
+        slots[count].block = memset(malloc(size), 1, size);
+        slots[count++].size = size;
+        held += size;
+    }
+    while (held > low) {
+        size_t victim = next_random(&random) % count;
+        free(slots[victim].block);
+        held -= slots[victim].size;
+        slots[victim] = slots[--count];
+    }
+    size_t shrunk = process_size().resident - start;
+    while (count > 0) free(slots[--count].block);
+    printf("%zu %zu\n", shrunk / KIB, (process_size().resident - start) / KIB);
+}
