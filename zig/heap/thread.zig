@@ -66,7 +66,7 @@ pub fn attach() ?*Heap {
         return null;
     }
     if (fork.happened()) fork.repair(null, me);
-    const heap = inherit() orelse registry.adopt(me) orelse registry.create(me) orelse {
+    const heap = inherit() orelse registry.adopt(me) orelse createHeap(me) orelse {
         setPlace(.empty);
         return null;
     };
@@ -75,6 +75,14 @@ pub fn attach() ?*Heap {
     heap.exit_rounds = 0;
     setWord(heap);
     return heap;
+}
+
+/// A new heap; where memory is refused, a limit may count what is kept.
+fn createHeap(me: u32) ?*Heap {
+    if (registry.create(me)) |heap| return heap;
+    if (!region.huge_block.hasKept()) return null;
+    region.huge_block.dropKept(0, me);
+    return registry.create(me);
 }
 
 /// The heap last attached to by a thread with its word at an address of this hash: a hint.
@@ -221,7 +229,7 @@ pub fn enterShared(place: *const Heap) ?*Heap {
     if (initialise(me)) {
         if (fork.happened()) fork.repair(null, me);
         shared_lock.acquire(me);
-        if (shared_heap == null) shared_heap = registry.create(me);
+        if (shared_heap == null) shared_heap = createHeap(me);
         if (shared_heap) |heap| {
             heap.hooked = true;
             return heap;

@@ -382,10 +382,11 @@ fn move(address: usize, length_new: usize, holder: u32) ?usize {
     return place;
 }
 
-/// In a child after fork: entries of the table are single stores, so a lock without holder is just
-/// opened; what is kept may be torn.
+/// In a child after fork: entries of the table are single stores, so where the lock's holder is
+/// lost they are counted anew; what is kept may be torn.
 pub fn repairAfterFork(survivor: u32) void {
     if (!lock.holderLost(survivor)) return;
+    table.recount();
     cache.forget();
     lock.reset();
 }

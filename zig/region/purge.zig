@@ -254,6 +254,15 @@ pub noinline fn run(work: Plan, holder: u32) bool {
     return done;
 }
 
+/// Runs that purges have in hand, in no list, their edges `purging`. Under the lock.
+pub var in_hand: u32 = 0;
+
+pub fn markPurging(first: SliceId, length: u32) void {
+    markUsed(first, length);
+    slice(first).run_state = .purging;
+    slice(first + length - 1).run_state = .purging;
+}
+
 /// Purges one run, or a piece of it; slices purged.
 fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     const lock = &run_allocator.lock;
@@ -278,7 +287,8 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
     const past = chosen + piece;
     const length = before + piece + runs.takeCleanFrom(past, slicesToPage(space.address(past)));
     const first = chosen - before;
-    markUsed(first, length);
+    markPurging(first, length);
+    in_hand += 1;
     lock.release();
 
     const lead = @min(slicesToPage(space.address(first)), length);
@@ -290,6 +300,7 @@ fn purgeOne(length_max: u32, aged: bool, holder: u32) ?u32 {
 
     lock.acquire(holder);
     defer lock.release();
+    in_hand -|= 1; // 0 in a child that was forked meanwhile, by a handler.
     now_ms = @truncate(os.host.clockMs());
     // What could not go (locked memory, part of a page) is young again: no second try at once.
     if (!ok) {

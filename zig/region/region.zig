@@ -22,6 +22,7 @@ test {
     _ = purge;
     _ = space;
     _ = @import("address_space_test.zig");
+    _ = @import("huge_block_test.zig");
     _ = run_allocator;
     _ = @import("run_allocator_fuzz.zig");
     _ = @import("run_allocator_test.zig");

@@ -248,6 +248,7 @@ fn takeFrontier(number: u32, length: u32, use: Use, holder: u32) Run {
     if (extends and last.back + 1 >= length) {
         // The best-fit search does not look at every run.
         split(id_base + first, length);
+        if (state == .clean) noteClean(length);
         return .{ .first = id_base + first, .zero = state == .clean };
     }
     const end = @as(u64, first) + length;
@@ -258,17 +259,25 @@ fn takeFrontier(number: u32, length: u32, use: Use, holder: u32) Run {
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;
-        if (state == .clean) purge.noteReuse(@as(usize, area.frontier - first) << t.slice_shift);
+        if (state == .clean) noteClean(area.frontier - first);
     }
-    noteGrowth(@intCast(end - area.frontier));
-    // What was decommitted is reused too; beyond it memory is new.
-    const known = std.math.clamp(area.frontier_most, area.frontier, end);
-    if (known > area.frontier) purge.noteReuse((known - area.frontier) << t.slice_shift);
-    purge.noteGrowth((end - known) << t.slice_shift);
-    area.frontier = @intCast(end);
-    area.frontier_most = @max(area.frontier_most, area.frontier);
+    moveFrontier(number, @intCast(end));
     markUsed(id_base + first, length);
     return .{ .first = id_base + first, .zero = state != .dirty };
+}
+
+/// Memory up to `end` is about to be used: what was decommitted again, beyond it for the first
+/// time.
+fn moveFrontier(number: u32, end: u32) void {
+    const area = space.at(number);
+    noteGrowth(end - area.frontier);
+    const known = std.math.clamp(area.frontier_most, area.frontier, end);
+    if (known > area.frontier) {
+        purge.noteReuse(@as(usize, known - area.frontier) << t.slice_shift);
+    }
+    purge.noteGrowth(@as(usize, end - known) << t.slice_shift);
+    area.frontier = end;
+    area.frontier_most = @max(area.frontier_most, end);
 }
 
 /// Takes a run back. `clean`: its memory reads as zero. Nothing is purged yet: `purgeDue` is
@@ -357,9 +366,7 @@ fn extend(first: SliceId, length: u32, length_new: u32, holder: u32) bool {
         limits.heed(number, end, holder);
         if (space.indexOf(after) != area.frontier or end >= area.capacity) return false;
         if (!space.ensureCommitted(number, @intCast(end), false)) return false;
-        area.frontier = @intCast(end);
-        area.frontier_most = @max(area.frontier_most, area.frontier);
-        noteGrowth(more);
+        moveFrontier(number, @intCast(end));
     }
     slice(after - 1).run_state = .none;
     markUsed(first, length_new);
@@ -399,7 +406,11 @@ pub noinline fn repairAfterFork(
     comptime lengthOf: fn (SliceId) u32,
     moment: Moment,
 ) void {
-    if (!lock.holderLost(survivor)) return;
+    if (!lock.holderLost(survivor)) {
+        // A purge of the survivor's own may have one of them.
+        if (moment == .between_calls) takeFromPurges();
+        return;
+    }
     runs = .{};
     live_slices.store(0, .monotonic); // Under the lock.
     for (0..space.count()) |index| {
@@ -410,7 +421,28 @@ pub noinline fn repairAfterFork(
             .inside_call => abandonFree(number),
         }
     }
+    purge.in_hand = 0;
     lock.reset();
+}
+
+/// In a child: what the purges of vanished threads had in hand is free.
+fn takeFromPurges() void {
+    for (0..space.count()) |index| {
+        const number: u32 = @intCast(index);
+        if (purge.in_hand == 0) return;
+        if (space.isVacant(number)) continue;
+        var id = (number << t.region_slices_shift) + 1;
+        const end = (number << t.region_slices_shift) + space.at(number).frontier;
+        while (id < end and purge.in_hand > 0) {
+            const length = slice(id).length;
+            if (slice(id).run_state == .purging) {
+                _ = runs.put(id, length, .dirty, purge.now_ms);
+                purge.in_hand -= 1;
+            }
+            id += length;
+        }
+    }
+    purge.in_hand = 0;
 }
 
 /// When a child repairs: with no slow call of its thread under way, or in the midst of one.
@@ -420,7 +452,7 @@ fn abandonFree(number: u32) void {
     const first = number << t.region_slices_shift;
     for (first..first + space.at(number).frontier) |id| {
         const inner = slice(@intCast(id));
-        if (inner.run_state == .dirty or inner.run_state == .clean) inner.run_state = .used;
+        if (inner.run_state != .none) inner.run_state = .used;
     }
     slice(first | space.at(number).frontier).run_state = .none;
     // Slice 0 is never handed out.
@@ -471,7 +503,6 @@ pub fn check(holder: u32) void {
     for (0..space.count()) |number| {
         if (!space.isVacant(@intCast(number))) used += checkRegion(@intCast(number));
     }
-    // What a purge has in hand is used, but not live.
     assert(live_slices.raw <= used);
 }
 

@@ -353,6 +353,35 @@ test "run allocator: lists are rebuilt in a child whose parent held the lock" {
     runs.check(1);
 }
 
+test "run allocator: a child gets what a purge of its parent had in hand" {
+    const a = runs.alloc(5, 1);
+    const b = runs.alloc(7, 1);
+    const c = runs.alloc(3, 1);
+    const d = runs.alloc(2, 1);
+    const e = runs.alloc(1, 1);
+    runs.free(b.first, 7, false, 1);
+    runs.free(d.first, 2, false, 1);
+    const dirty = runs.runs.dirty_slices;
+    for ([_]runs.Moment{ .inside_call, .between_calls }) |moment| {
+        // As purgeOne leaves them while the system is at work.
+        for ([_]runs.Run{ b, d }, [_]u32{ 7, 2 }) |run, length| {
+            if (space.slice(run.first).run_state == .dirty) runs.runs.remove(run.first);
+            purge.markPurging(run.first, length);
+        }
+        purge.in_hand = 2;
+        runs.repairAfterFork(1, lengthOfTest, moment);
+        // Inside a call, the purge may be the survivor's own.
+        const expected = if (moment == .between_calls) dirty else dirty - 9;
+        try std.testing.expectEqual(expected, runs.runs.dirty_slices);
+    }
+    try std.testing.expectEqual(@as(u32, 0), purge.in_hand);
+    runs.check(1);
+    runs.free(a.first, 5, false, 1);
+    runs.free(c.first, 3, false, 1);
+    runs.free(e.first, 1, false, 1);
+    runs.check(1);
+}
+
 test "run allocator: a child inside a call of its own does without the free runs" {
     const a = runs.alloc(5, 1);
     const b = runs.alloc(7, 1);

@@ -19,8 +19,10 @@ pub const RunState = enum(u8) {
     dirty = 1,
     /// Free, reads as zero.
     clean = 2,
-    /// Handed out: a slab, a block, or in the hands of a purge.
+    /// Handed out: a slab, a block.
     used = 3,
+    /// In the hands of a purge.
+    purging = 4,
 };
 
 pub const SlabState = enum(u8) {
