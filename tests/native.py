@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -28,6 +29,12 @@ FLAGS = [
     "-Wno-alloc-size-larger-than", "-Wno-use-after-free", "-Wno-free-nonheap-object",
     "-Wno-mismatched-new-delete",
 ]  # fmt: skip
+
+
+def skip_missing(reason: str) -> NoReturn:
+    """Skips the test, or fails where no skip is allowed."""
+    assert not os.environ.get("LIBALLOC_NO_SKIP"), reason
+    pytest.skip(reason)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.native import SKIPPED, Native, Outcome, Subject
+from tests.native import SKIPPED, Native, Outcome, Subject, skip_missing
 
 SOURCES = Path(__file__).resolve().parent / "src"
 KERNEL = SOURCES / "kernel.c"
@@ -55,9 +55,9 @@ def confined(native: Native, subject: Subject, rules: list[str], *case: str) -> 
 
 
 def need_memory(gib: float) -> None:
-    """Skips where so much memory is not free."""
+    """Skips where so much memory is not free, or fails where no skip is allowed."""
     if psutil.virtual_memory().available < gib * GIB:
-        pytest.skip(f"less than {gib} GiB of memory are free")
+        skip_missing(f"less than {gib} GiB of memory are free")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_C47_addresses_of_57_bits(native: Native, library: Path) -> None:
 def test_C47_other_layouts(native: Native, release: Subject, layout: str) -> None:
     setarch = shutil.which("setarch")
     if setarch is None:
-        pytest.skip("no setarch (Debian package util-linux)")
+        skip_missing("no setarch (Debian package util-linux)")
     program = native.build(KERNEL)
     check(native.run(setarch, layout, program, "churns", subject=release))
 
@@ -254,7 +254,7 @@ def in_namespace(native: Native, subject: Subject, script: str) -> Outcome:
     """Runs a shell script in a mount namespace of its own."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        pytest.skip("no unshare (Debian package util-linux)")
+        skip_missing("no unshare (Debian package util-linux)")
     own = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
     probe = subprocess.run([unshare, *own, "true"], capture_output=True, check=False)
     if probe.returncode != 0:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.native import Native, Outcome, cases_of, clean_environment, make_subject
+from tests.native import (
+    Native,
+    Outcome,
+    cases_of,
+    clean_environment,
+    make_subject,
+    skip_missing,
+)  # fmt: skip
 
 SOURCES = Path(__file__).resolve().parent / "src"
 PARTS = SOURCES / "parts"
@@ -94,7 +101,7 @@ def test_C22_wrapper_after_us(native: Native, any_library: Path) -> None:
 def heaptrack() -> Path:
     found = sorted(Path("/usr/lib").glob("**/libheaptrack_preload.so"))
     if not found:
-        pytest.skip("heaptrack is not installed: libheaptrack")
+        skip_missing("heaptrack is not installed: libheaptrack")
     return found[0]
 
 
@@ -141,7 +148,7 @@ def test_C08_beside_malloc_debug(
 ) -> None:
     debug = MULTIARCH / "libc_malloc_debug.so.0"
     if not debug.exists():
-        pytest.skip("this glibc has no libc_malloc_debug.so")
+        skip_missing("this glibc has no libc_malloc_debug.so")
     preload = [library, debug] if first == "ours" else [debug, library]
     program = native.build(ABI_SOURCES / "lifetime.cpp")
     if first == "ours":
@@ -202,7 +209,7 @@ def test_C16_beside_a_static_peer(native: Native, library: Path, peer: str, prog
     # The executable's malloc wins; operators and names that the peer lacks are ours.
     archive, package = STATIC_PEERS[peer]
     if not archive.is_file():
-        pytest.skip(f"{archive.name} is missing: {package}")
+        skip_missing(f"{archive.name} is missing: {package}")
     built = native.build(ABI_SOURCES / program, link=["-rdynamic", str(archive), "-lstdc++", "-lm"])
     for case in cases_of(ABI_SOURCES / program):
         if case.everywhere:
@@ -273,7 +280,7 @@ def test_C19_malloc_perturb_is_harmless(native: Native, library: Path) -> None:
 def test_C20_children_of_32_bits(native: Native, library: Path, tmp_path: Path) -> None:
     loader = Path("/lib/ld-linux.so.2")
     if not loader.exists():
-        pytest.skip("no 32-bit loader: libc6-i386")
+        skip_missing("no 32-bit loader: libc6-i386")
     source, program = tmp_path / "small.s", tmp_path / "small"
     source.write_text(
         ".globl _start\n_start: movl $4, %eax\nmovl $1, %ebx\nmovl $text, %ecx\nmovl $3, %edx\n"

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
 from liballoc.toolchain.zig import build_environment
-from tests.native import ROOT, clean_environment
+from tests.native import ROOT, clean_environment, skip_missing
 
 # Debian's clang packages have their version in their programs' names.
 NAMES = {"clang++": ["clang++", *(f"clang++-{version}" for version in range(20, 13, -1))]}
@@ -25,13 +23,8 @@ OWN_PROGRAMS = Path(sys.executable).parent
 
 def need(name: str) -> str:
     """A program's path; without it the test is skipped, or fails where no skip is allowed."""
-    for each in NAMES.get(name, [name]):
-        path = shutil.which(each)
-        if path:
-            return path
-    message = f"missing package: {PACKAGES[name]}"
-    assert not os.environ.get("LIBALLOC_NO_SKIP"), message
-    pytest.skip(message)
+    paths = (shutil.which(each) for each in NAMES.get(name, [name]))
+    return next(filter(None, paths), None) or skip_missing(f"missing package: {PACKAGES[name]}")
 
 
 def environment() -> dict[str, str]:
