@@ -1,4 +1,4 @@
-//! Huge blocks in several threads: the table without a lock beside its writers, what is kept, moves.
+//! Huge blocks in several threads: readers of the table without a lock, what is kept, moves.
 const std = @import("std");
 const base = @import("base");
 const os = @import("os");

@@ -220,6 +220,11 @@ fn insertAtRandom(random: std.Random) usize {
     std.debug.assert(ensureRoom());
     const address = (1 + random.uintLessThan(usize, 1 << 34)) << 12;
     if (lookUp(address) != null) return insertAtRandom(random);
-    insert(.{ .address = .init(address), .length = .init(4096), .map_address = 0, .map_length = 0 });
+    insert(.{
+        .address = .init(address),
+        .length = .init(4096),
+        .map_address = address,
+        .map_length = 4096,
+    });
     return address;
 }
