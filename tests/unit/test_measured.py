@@ -158,6 +158,17 @@ def test_a_standing_is_to_the_best_of_the_others() -> None:
     assert all("behind" not in cell for row in table.rows for cell in row)
 
 
+def test_means_to_each_other_are_over_what_both_ran() -> None:
+    summary = summarise(header(A, B), with_failure(runs(A, B), "peer", 3))
+    (time,) = [mean for mean in summary.beside if mean.metric == TIME]
+    assert (time.allocator, time.items, time.of) == ("peer", 1, 2)
+    assert time.ratio.value == pytest.approx(0.5, rel=0.02)
+    (row,) = measured.beside_table(summary).rows
+    assert row[0] == "peer"
+    assert row[-1].endswith(" of 2")
+    assert measured.as_json(summary)["beside"]
+
+
 def test_a_standing_behind_is_said_and_a_failed_rival_is_none() -> None:
     made = [
         dataclasses.replace(run, values={**run.values, "cpu_s": 0.01 + run.round / 1e5})

@@ -81,6 +81,8 @@ class Summary:
     """Complete ones."""
     standings: Sequence[Standing] = ()
     """Of liballoc to the best of the others, where there are others than the baseline."""
+    beside: Sequence[Mean] = ()
+    """liballoc's ratios to each of these others, over the items both ran."""
 
     def row(self, item: str, allocator: str) -> Row | None:
         """The row of an item and allocator."""
@@ -124,11 +126,16 @@ def summarise(header: Header, runs: Sequence[Run]) -> Summary:
                  groups.get((item.name, BASELINE), []))
         for item in items for name in names
     ]  # fmt: skip
-    means = [mean for name in names for mean in make_means(items, name, groups)]
+    means = [mean for name in names for mean in make_means(items, groups, name, BASELINE)]
+    others = [name for name in names if OWN in names and name not in (OWN, BASELINE)]
+    beside = [
+        Mean(name, mean.metric, mean.ratio, mean.items, mean.of)
+        for name in others for mean in make_means(items, groups, OWN, name)
+    ]  # fmt: skip
     counted = [run.round for run in runs if run.state == OK]
     return Summary(
         header, judged(rows), judged_means(means), skipped, max(counted, default=0),
-        make_standings(rows, items, groups),
+        make_standings(rows, items, groups), judged_means(beside),
     )  # fmt: skip
 
 
@@ -221,18 +228,19 @@ def median_phases(runs: Sequence[Run]) -> list[tuple[str, float, float]]:
 
 
 def make_means(
-    items: Sequence[Item], allocator: str, groups: Mapping[tuple[str, str], list[Run]]
+    items: Sequence[Item], groups: Mapping[tuple[str, str], list[Run]], allocator: str, other: str
 ) -> list[Mean]:
-    """The means of an allocator over the items that it and the baseline ran."""
+    """The means of an allocator's ratios to another's figures over the items that both ran."""
     found: list[Mean] = []
-    if allocator == BASELINE:
+    if allocator == other:
         return found
     for metric in MEAN_METRICS:
         columns: list[Values] = []
         for item in items:
             name = item.time if metric == TIME else metric
-            pair = [groups.get((item.name, each), []) for each in (allocator, BASELINE)]
-            noted = any(run.note for run in pair[1])
+            pair = [groups.get((item.name, each), []) for each in (allocator, other)]
+            baseline = groups.get((item.name, BASELINE), [])
+            noted = any(run.note for run in (*pair[1], *baseline))
             if any(failed(runs) for runs in pair) or noted:
                 continue
             column = logarithms(by_round(pair[0], name), by_round(pair[1], name))

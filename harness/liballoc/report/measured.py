@@ -106,6 +106,19 @@ def mean_table(summary: Summary) -> Table:
     return Table(title, columns, rows)
 
 
+def beside_table(summary: Summary) -> Table:
+    """liballoc's geometric means to each of the others."""
+    found = {(mean.allocator, mean.metric): mean for mean in summary.beside}
+    rows = []
+    for name in dict.fromkeys(mean.allocator for mean in summary.beside):
+        means = [found.get((name, metric)) for metric in MEAN_METRICS]
+        cells = ["-" if mean is None else format_ratio(mean.ratio) for mean in means]
+        counts = "/".join(str(mean.items if mean else 0) for mean in means)
+        rows.append([name, *cells, f"{counts} of {len(summary.items)}"])
+    title = f"{OWN} to each of the others, over the items that both ran (~: {SAME})"
+    return Table(title, ["other", *(TITLES[metric] for metric in MEAN_METRICS), "items"], rows)
+
+
 def overview(summary: Summary, metric: str) -> Table:
     """A row an item, a column an allocator: the baseline's value, the ratios of the others."""
     rows = []
@@ -276,6 +289,7 @@ def as_json(summary: Summary) -> dict[str, object]:
         "rounds": summary.rounds,
         "rows": rows,
         "means": [asdict(mean) for mean in summary.means],
+        "beside": [asdict(mean) for mean in summary.beside],
         "standings": [asdict(standing) for standing in summary.standings],
         "skipped": dict(summary.skipped),
         "remarks": remarks(summary),

@@ -32,6 +32,7 @@ def tables_of(summary: Summary) -> list[Table]:
     """All tables but the details of each item."""
     return [
         measured.mean_table(summary),
+        *([measured.beside_table(summary)] if summary.beside else []),
         *([measured.standing_table(summary)] if summary.standings else []),
         *(measured.overview(summary, metric) for metric in (TIME, WALL, PEAK, STEADY)),
     ]
