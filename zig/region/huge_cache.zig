@@ -2,10 +2,10 @@
 //! over should not pay the system for every page of them each time.
 //!
 //! Huge blocks recur when one is wanted within a second of another being freed. From the third time
-//! on as many are kept as recurred, each for a second; those that are not wanted by then go with
-//! the next slow call. What is kept and what is live are together no more than was live lately, so
-//! none of it makes a peak. Where none recur, none is kept: they return to the system in the call
-//! that frees them.
+//! on as many are kept as recurred, each for a second; those that are not wanted by then go with a
+//! slow call soon after. What is kept and what is live are together no more than was live lately,
+//! so none of it makes a peak. Where none recur, none is kept: they return to the system in the
+//! call that frees them.
 //!
 //! Invariant: a kept block is a whole mapping that no table of blocks knows, or a part of one of
 //! which other blocks are the rest. Every function needs the lock of `huge_block`.

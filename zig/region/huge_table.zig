@@ -90,9 +90,9 @@ pub fn wasFreed(address: usize) bool {
 pub fn ensureRoom() bool {
     const current = table() orelse return growTable(capacity_start);
     if (filled + 1 < current.capacity / 2) return true;
-    // Tombstones filled it, if few live: the same size then, which few of all calls need, for each
-    // time takes one of `tables`. With an eighth live, 10 million replacements in random cells do
-    // not fill half; with a quarter 12,500 may.
+    // Few live: tombstones filled it, and the same size does. That takes one of `tables`, so it
+    // must be rare: with an eighth of 1,024 cells live, 20 million replacements in random cells do
+    // not fill half; with a quarter 5,000 did.
     const live = count.load(.monotonic); // Under the lock.
     return growTable(if (live * 8 < current.capacity) current.capacity else current.capacity * 2);
 }
