@@ -163,6 +163,9 @@ def test_means_to_each_other_are_over_what_both_ran() -> None:
     (time,) = [mean for mean in summary.beside if mean.metric == TIME]
     assert (time.allocator, time.items, time.of) == ("peer", 1, 2)
     assert time.ratio.value == pytest.approx(0.5, rel=0.02)
+    # 1.2 of glibc's memory, of which the peer takes twice as much.
+    (peak,) = [mean for mean in summary.beside if mean.metric == PEAK]
+    assert peak.ratio.value == pytest.approx(0.6)
     (row,) = measured.beside_table(summary).rows
     assert row[0] == "peer"
     assert row[-1].endswith(" of 2")

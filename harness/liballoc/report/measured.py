@@ -18,6 +18,7 @@ from liballoc.measure.summary import (
     TIME,
     WALL,
     Cell,
+    Mean,
     Row,
     Summary,
 )
@@ -95,15 +96,20 @@ def mean_table(summary: Summary) -> Table:
     columns = ["allocator", *(TITLES[metric] for metric in MEAN_METRICS), "items of each"]
     rows = []
     for name in summary.allocators:
-        means = [summary.mean(name, metric) for metric in MEAN_METRICS]
         if name == BASELINE:
-            rows.append([name, *("1" for _ in means), str(len(summary.items))])
+            rows.append([name, *("1" for _ in MEAN_METRICS), str(len(summary.items))])
             continue
-        cells = ["-" if mean is None else format_ratio(mean.ratio) for mean in means]
-        counts = "/".join(str(mean.items if mean else 0) for mean in means)
-        rows.append([name, *cells, f"{counts} of {len(summary.items)}"])
+        means = [summary.mean(name, metric) for metric in MEAN_METRICS]
+        rows.append([name, *mean_cells(summary, means)])
     title = f"Geometric mean of the ratios to {BASELINE} (below 1 is better; ~: {SAME})"
     return Table(title, columns, rows)
+
+
+def mean_cells(summary: Summary, means: Sequence[Mean | None]) -> list[str]:
+    """A row's ratios, and over how many items each is."""
+    cells = ["-" if mean is None else format_ratio(mean.ratio) for mean in means]
+    counts = "/".join(str(mean.items if mean else 0) for mean in means)
+    return [*cells, f"{counts} of {len(summary.items)}"]
 
 
 def beside_table(summary: Summary) -> Table:
@@ -112,9 +118,7 @@ def beside_table(summary: Summary) -> Table:
     rows = []
     for name in dict.fromkeys(mean.allocator for mean in summary.beside):
         means = [found.get((name, metric)) for metric in MEAN_METRICS]
-        cells = ["-" if mean is None else format_ratio(mean.ratio) for mean in means]
-        counts = "/".join(str(mean.items if mean else 0) for mean in means)
-        rows.append([name, *cells, f"{counts} of {len(summary.items)}"])
+        rows.append([name, *mean_cells(summary, means)])
     title = f"{OWN} to each of the others, over the items that both ran (~: {SAME})"
     return Table(title, ["other", *(TITLES[metric] for metric in MEAN_METRICS), "items"], rows)
 
