@@ -210,9 +210,7 @@ pub fn mayPunch(bytes: usize) bool {
     if (decay_ms < 0 or isRefused()) return false;
     // The first one has only what was grown by: the clock did not begin with the process.
     const since = if (hole_credit_ms == 0) 0 else now_ms -% hole_credit_ms;
-    // Faults are better than to be ended by the system.
-    const is_last = idleMax(run_allocator.liveBytes()) == 0;
-    const rate: usize = if (is_last) t.hole_rate_last else t.hole_rate;
+    const rate: usize = if (isLast()) t.hole_rate_last else t.hole_rate;
     const earned = since * rate;
     hole_credit_ms = now_ms;
     hole_credit = @min(hole_credit + earned, space.committedBytes());
@@ -224,7 +222,13 @@ pub fn mayPunch(bytes: usize) bool {
 /// Called under the lock when holes are handed out again: they should not have been made, and some
 /// that would be are not.
 pub fn noteFilled(bytes: usize) void {
-    hole_credit -|= bytes * t.hole_regret;
+    const regret: usize = if (isLast()) t.hole_regret_last else t.hole_regret;
+    hole_credit -|= bytes * regret;
+}
+
+/// Whether the process has all it may have: faults are better than to be ended by the system.
+fn isLast() bool {
+    return idleMax(run_allocator.liveBytes()) == 0;
 }
 
 /// Called under the lock when so many bytes within a slab were purged; null: it was refused.

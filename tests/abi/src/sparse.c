@@ -241,6 +241,30 @@ static size_t blocks_in_huge_pages(void) {
     return sum;
 }
 
+/* How many of 64 MiB of blocks of one size lie there. */
+static size_t of_one_size_in_huge_pages(size_t size) {
+    for (count = 0; count < 64 * MIB / size; count++) {
+        blocks[count] = (unsigned char *)malloc(size);
+        CHECK(blocks[count] != NULL, "%zu bytes", size);
+    }
+    size_t inside = blocks_in_huge_pages();
+    for (size_t i = 0; i < count; i++) free(blocks[i]);
+    return inside;
+}
+
+/* Blocks up to 64 KiB are taken to be used all over. */
+OURS(C48_huge_pages_under_blocks_up_to_64_kib) {
+    size_t inside = of_one_size_in_huge_pages(64 * KIB);
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) exit(77);
+    CHECK(inside >= count / 2, "%zu of %zu blocks", inside, count);
+}
+
+/* Beyond, programs touch what they like. */
+OURS(C44_no_huge_pages_under_longer_blocks) {
+    size_t inside = of_one_size_in_huge_pages(80 * KIB);
+    CHECK(inside == 0, "%zu of %zu blocks", inside, count);
+}
+
 /* Else the kernel makes huge pages again of what has holes, and an idle program grows. */
 OURS(C48_no_huge_pages_where_there_are_holes) {
     add(120 * MIB, KIB);
