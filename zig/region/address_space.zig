@@ -84,6 +84,7 @@ var region_count: base.atomic.Value(u32) = .init(0);
 
 const units_per_slice_shift = t.slice_shift - 4;
 const chunk_size = 2 * t.mib;
+const chunk_slices = chunk_size / t.slice_size;
 const guard_size = 64 * t.kib;
 /// Slices whose metadata (1 MiB) is committed at a time, and whose map (1 MiB) is.
 const slices_step = 16 * 1024;
@@ -232,10 +233,9 @@ pub fn giveBackRest(limit_bytes: u64) bool {
     // Known from here on, also to further reservations.
     space_left = limit_bytes;
     const region = &regions[0];
-    const chunk = chunk_size / t.slice_size;
     const kept = (limit_bytes / t.region_limit_share) >> t.slice_shift;
     const wanted = @max(region.committed + 1, @min(kept, region.capacity));
-    const end = std.mem.alignForward(u32, wanted, chunk);
+    const end = std.mem.alignForward(u32, wanted, chunk_slices);
     if (end >= region.capacity) return false;
     const capacity = region.capacity;
     const limit: u32 = @intCast(region.limit.load(.monotonic)); // Under the lock.
@@ -264,8 +264,7 @@ pub fn isLimited() bool {
 /// Nothing there is in use, and it reads as zero. Whether there was some. Under the run lock.
 pub fn decommitRest(number: u32) bool {
     const region = &regions[number];
-    const chunk = chunk_size / t.slice_size;
-    const from = std.mem.alignForward(u32, region.frontier, chunk);
+    const from = std.mem.alignForward(u32, region.frontier, chunk_slices);
     if (from >= region.committed) return false;
     const length = @as(usize, region.committed - from) << t.slice_shift;
     const start: [*]u8 = @ptrFromInt(region.address + (@as(usize, from) << t.slice_shift));
@@ -452,8 +451,10 @@ pub fn ensureCommitted(number: u32, end: u32, dense: bool) bool {
     // And one slice further: a run that ends at the frontier looks at its neighbour.
     if (!commitMetadata(region, number, @min(end + 1, region.capacity))) return false;
     if (end <= region.committed) return true;
-    const wanted = @min(@max(end, region.committed + commitStep(region)), region.capacity);
     const from = region.committed;
+    // Whole chunks: after an end within one each step would have one less of them in huge pages.
+    const ahead = @max(end, from + commitStep(region));
+    const wanted = @min(std.mem.alignForward(u32, ahead, chunk_slices), region.capacity);
     const done = commitData(region, wanted) or (wanted > end and commitData(region, end));
     if (done and dense and huge_pages) adviseHuge(region, from);
     return done;
@@ -464,10 +465,9 @@ pub var huge_pages: bool = true;
 
 /// Asks for huge pages in what was committed just now. A refusal changes nothing.
 fn adviseHuge(region: *Region, from: u32) void {
-    const chunk = chunk_size / t.slice_size;
     if (from < region.huge_from) return;
-    const first = std.mem.alignForward(u32, from, chunk);
-    const last = std.mem.alignBackward(u32, region.committed, chunk);
+    const first = std.mem.alignForward(u32, from, chunk_slices);
+    const last = std.mem.alignBackward(u32, region.committed, chunk_slices);
     if (first >= last) return;
     const start = region.address + (@as(usize, first) << t.slice_shift);
     _ = os.memory.adviseHuge(@ptrFromInt(start), @as(usize, last - first) << t.slice_shift);
@@ -501,7 +501,7 @@ pub fn repairAfterFork() void {
     for (regions[0..count()]) |*region| {
         if (region.reserved_length == 0) continue;
         region.huge_from = region.committed +| t.hugepage_start / t.slice_size;
-        const first = region.frontier & ~@as(u32, chunk_size / t.slice_size - 1);
+        const first = region.frontier & ~@as(u32, chunk_slices - 1);
         if (region.huge_end <= first) continue;
         const start = region.address + (@as(usize, first) << t.slice_shift);
         const length = @as(usize, region.huge_end - first) << t.slice_shift;
@@ -515,7 +515,7 @@ fn commitStep(region: *const Region) u32 {
     const share = region.committed / t.commit_step_share;
     const least = t.commit_step_min / t.slice_size;
     const step = std.math.clamp(share, least, t.commit_step_max / t.slice_size);
-    return step & ~@as(u32, chunk_size / t.slice_size - 1); // Whole chunks, for huge pages.
+    return step & ~@as(u32, chunk_slices - 1); // Whole chunks, for huge pages.
 }
 
 fn commitData(region: *Region, end: u32) bool {
