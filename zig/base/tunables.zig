@@ -1,5 +1,5 @@
-//! Every number with a meaning: its unit, its value, and the price of raising or lowering it.
-//! Figures in brackets are from the sweeps over 36 workloads that ARCHITECTURE.md summarises.
+//! Every number with a meaning: its unit, its value, and the price of raising or lowering it where
+//! that was measured. ARCHITECTURE.md has the sweeps.
 const assert = @import("assert.zig").assert;
 
 pub const kib = 1 << 10;
@@ -169,9 +169,10 @@ pub const hole_rate = 32 * kib;
 /// The same where the process may have no more than is live: a quarter of a CPU.
 pub const hole_rate_last = 16 * hole_rate;
 /// What a byte of a hole that is handed out again takes away from that, bytes: it should not have
-/// been made. 1,000 blocks of 16 bytes to 64 KiB that are replaced (allocbench's calloc), 200,000
-/// calls: 2,711 page faults with 4, 2,562 with 16, 2,378 with 64, 2,264 without holes; what shrinks
-/// is as small with all of them. Where the process may have no more, the lesser of the two.
+/// been made. 1,000 blocks of 16 bytes to 64 KiB that are replaced, 200,000 calls: 2,711 page faults
+/// with 4, 2,562 with 16, 2,378 with 64, 2,264 without holes; 384 MiB of them freed at random down
+/// to 57 leave 97 MiB with all of these, also with an allocation for every ten to two frees. Where
+/// the process may have no more, the lesser of the two.
 pub const hole_regret = 64;
 pub const hole_regret_last = 4;
 /// Calls of madvise for one slab whose blocks are freed.
@@ -252,12 +253,6 @@ pub const commit_step_max = 64 * mib;
 /// 16 % more. A child of fork grows by as much first: 64 workers with 9 MiB each needed 18 % more
 /// with 8.
 pub const hugepage_start = 16 * mib;
-/// Blocks up to so many bytes are taken to be touched all over, as slabs are (whose blocks go to
-/// half of it): memory that is committed for one gets huge pages too. 384 MiB of 16 bytes to 64 KiB
-/// made and freed (allocbench's shrink): 64,900 page faults to 4,600, 147 to 61 ms, peak 424 to 439
-/// MiB; twelve programs need what they needed. Of blocks of 64 KiB with a byte touched each a page
-/// in 16 was resident, now all are.
-pub const dense_block_max = 64 * kib;
 
 /// What the pools and arenas that ask for huge pages begin on a multiple of, bytes.
 pub const huge_page_size = 2 * mib;

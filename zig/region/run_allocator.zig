@@ -113,7 +113,7 @@ pub const Run = packed struct(u64) {
     }
 };
 
-/// What a run is for. Slabs are sure to be touched all over; huge pages under long blocks of which
+/// What a run is for. Only slabs are sure to be touched all over: huge pages under blocks of which
 /// a program touches a byte each would make 10 GB of 20 MB. One that is growing is put where there
 /// is most room behind it: for all others that would break up what is long.
 pub const Use = enum { slab, block, growing };
@@ -255,8 +255,7 @@ fn takeFrontier(number: u32, length: u32, use: Use, holder: u32) Run {
     limits.heed(number, end, holder);
     // The last slice stays unused: it ends the last run's neighbourhood.
     if (end >= area.capacity) return .none;
-    const dense = use == .slab or length <= t.dense_block_max >> t.slice_shift;
-    if (!space.ensureCommitted(number, @intCast(end), dense)) return .none;
+    if (!space.ensureCommitted(number, @intCast(end), use == .slab)) return .none;
     if (extends) {
         runs.remove(id_base + first);
         last.run_state = .none;

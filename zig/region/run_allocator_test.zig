@@ -208,6 +208,23 @@ test "run allocator: memory that is short does not swing" {
     try std.testing.expectEqual(reserve, purge.keptBytes(runs.liveBytes()));
 }
 
+test "run allocator: a hole that is filled again costs many that may be made" {
+    const slices = 64 * t.mib / t.slice_size;
+    const live = runs.alloc(slices, 1);
+    defer runs.free(live.first, slices, false, 1);
+    const committed = space.committedBytes();
+    const before = allowance.pretend(16 * committed);
+    defer _ = allowance.pretend(before);
+    purge.forgetSwing();
+    purge.noteFilled(committed / t.hole_regret);
+    try std.testing.expect(!purge.mayPunch(committed / 2));
+    // Where the process may have no more they are worth their faults.
+    purge.forgetSwing();
+    _ = allowance.pretend(runs.liveBytes());
+    purge.noteFilled(committed / t.hole_regret);
+    try std.testing.expect(purge.mayPunch(committed / 2));
+}
+
 fn dirtyBytes() usize {
     return @as(usize, runs.runs.dirty_slices) << t.slice_shift;
 }

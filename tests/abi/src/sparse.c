@@ -257,17 +257,17 @@ static size_t of_one_size_in_huge_pages(size_t size) {
     return inside;
 }
 
-/* Blocks up to 64 KiB are taken to be used all over; also after one that ends in a huge page. */
-OURS(C48_huge_pages_under_blocks_up_to_64_kib) {
+/* What lies in slabs is used all over; also after a block that ends within a huge page. */
+OURS(C48_huge_pages_under_slabs) {
     free(malloc(9 * MIB));
-    size_t inside = of_one_size_in_huge_pages(64 * KIB);
+    size_t inside = of_one_size_in_huge_pages(32 * KIB);
     if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) exit(77);
     CHECK(inside >= count / 2, "%zu of %zu blocks", inside, count);
 }
 
-/* Beyond, programs touch what they like. */
+/* Of longer blocks, as buffers and stacks are, programs touch what they like. */
 OURS(C44_no_huge_pages_under_longer_blocks) {
-    size_t inside = of_one_size_in_huge_pages(80 * KIB);
+    size_t inside = of_one_size_in_huge_pages(40 * KIB);
     CHECK(inside == 0, "%zu of %zu blocks", inside, count);
 }
 
