@@ -28,9 +28,9 @@ SLOW_PROFILES = {
 
 CASES = (
     "pair 32", "pair 1000", "pair 4000", "pair 20000", "pair 100000", "pair 300000",
-    "pair 2000000", "batch 64 1000", "batch 64 100000", "replace 30000", "replace 400000",
-    "remote", "floor", "idle 256", "spent 16", "threads 1", "threads 2", "threads 8", "threads 64",
-    "swing 1024",
+    "pair 2000000", "pair 5000000", "pair 25000000", "batch 64 1000", "batch 64 100000",
+    "replace 30000", "replace 400000", "remote", "floor", "idle 256", "spent 16", "threads 1",
+    "threads 2", "threads 8", "threads 64", "swing 1024",
 )  # fmt: skip
 
 # Made for the memory that they show.
