@@ -170,9 +170,9 @@ pub const hole_rate = 32 * kib;
 pub const hole_rate_last = 16 * hole_rate;
 /// What a byte of a hole that is handed out again takes away from that, bytes: it should not have
 /// been made. 1,000 blocks of 16 bytes to 64 KiB that are replaced, 200,000 calls: 2,711 page
-/// faults with 4, 2,562 with 16, 2,378 with 64, 2,264 without holes; 384 MiB of them freed at random
-/// down to 57 leave 97 MiB with all of these, also with an allocation for every ten to two frees.
-/// Where the process may have no more, the lesser of the two.
+/// faults with 4, 2,562 with 16, 2,378 with 64, 2,264 without holes; 384 MiB of them freed at
+/// random down to 57 leave 97 MiB with all of these, also with an allocation for every ten to two
+/// frees. Where the process may have no more, the lesser of the two.
 pub const hole_regret = 64;
 pub const hole_regret_last = 4;
 /// Calls of madvise for one slab whose blocks are freed.

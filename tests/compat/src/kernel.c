@@ -82,8 +82,9 @@ static size_t charged_beside(size_t size, size_t count) {
 }
 
 /* The reservation must not be charged, only what is used: memory becomes writable in steps of an
- * eighth of what is, 4 MiB at least, to the end of a huge page; the rest is metadata and what sizes are rounded up by. With an
- * argument the case must fail: as much as a reservation is writable from the start. */
+ * eighth of what is, 4 MiB at least, to the end of a huge page; the rest is metadata and what sizes
+ * are rounded up by. With an argument the case must fail: as much as a reservation is writable from
+ * the start. */
 CASE(charges_what_it_uses) {
     if (case_argc > 0) {
         const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
