@@ -103,6 +103,11 @@ pub const decommit_min = 64 * mib;
 /// order left 37 MiB of slabs that only cached blocks kept, now 7.
 pub const shrink_live_min = 8 * mib;
 pub const magazine_slots_shrunk = 1;
+/// The same where blocks came back and no memory is about to return: 28 MiB of 16 to 511 bytes and
+/// 7 of 600 to 2,000, freed in random order, left 19.6 MiB of slabs without and 3.6 with it. With 1
+/// batches of 100,000 blocks of 200 bytes took 18.4 ns a pair, with 8 11.2, with 16 9.7, without
+/// 8.5.
+pub const magazine_slots_returned = 16;
 /// Occupancy buckets of partial slabs, fullest first.
 pub const slab_buckets = 4;
 

@@ -131,10 +131,15 @@ pub const Heap = extern struct {
     medium_frees: u32,
     /// The most bytes live (of all heaps) that this heap saw since they last halved.
     live_seen: usize,
+    /// The most bytes of its own slabs out (with its magazines, or in messages) since they last
+    /// halved. Under the lock.
+    out_seen: usize,
     /// Bytes that magazines may hold above magazine_bytes_max, of all together.
     extension: u32,
-    /// How often what is live has halved, see magazine.noteShrinking.
+    /// How often what is live has halved, see magazine.noteShrinking and noteReturned.
     shrinkings: u8,
+    /// Slots that magazines shrink to.
+    slots_shrunk: u8,
     /// Under the lock: see sparse_slabs.
     idle: isize,
     sweep_class: u32,

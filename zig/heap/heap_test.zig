@@ -295,6 +295,7 @@ test "magazines: shrinking and growing in turn stays within the largest array" {
         for (0..12) |_| try passInOrder(blocks, 16);
         for (blocks) |*block| block.* = allocate(16) orelse return error.OutOfMemory;
         // As if what is live had halved; followed by as many frees as it takes.
+        heap.slots_shrunk = t.magazine_slots_shrunk;
         heap.shrinkings +%= 1;
         var freed: usize = 0;
         while (bin.shrinkings != heap.shrinkings and freed < blocks.len) : (freed += 1) {

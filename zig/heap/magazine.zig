@@ -240,6 +240,7 @@ pub noinline fn flush(heap: *Heap, class: u32, blocks: u32) void {
     defer heap.lock.release();
     const entry = heap.entryOf(class);
     putBack(heap, class, gone[0..leaving], entry);
+    noteReturned(heap);
 }
 
 /// Lets the oldest blocks go by moving the window up: what stays is not moved. False when that is
@@ -296,6 +297,22 @@ pub fn noteShrinking(heap: *Heap) void {
     if (live > heap.live_seen) heap.live_seen = live;
     if (live > heap.live_seen / 2 or heap.live_seen < t.shrink_live_min) return;
     heap.live_seen = live;
+    shrinkAll(heap, t.magazine_slots_shrunk);
+}
+
+/// The same when what the heap's slabs have handed out has halved: freed in random order it leaves
+/// whole slabs, and so less of what `noteShrinking` looks at, only at the very end. Under the lock.
+fn noteReturned(heap: *Heap) void {
+    // What was taken of an orphan's slab is returned to who adopts it.
+    const out: usize = @intCast(heap.small.bytes_taken -| heap.small.bytes_returned);
+    if (out > heap.out_seen) heap.out_seen = out;
+    if (out > heap.out_seen / 2 or heap.out_seen < t.shrink_live_min) return;
+    heap.out_seen = out;
+    shrinkAll(heap, t.magazine_slots_returned);
+}
+
+fn shrinkAll(heap: *Heap, slots: u8) void {
+    heap.slots_shrunk = slots;
     heap.shrinkings +%= 1;
 }
 
@@ -305,7 +322,7 @@ noinline fn shrink(heap: *Heap, class: u32) void {
     const bin = heap.bin(class);
     flush(heap, class, t.batch_blocks_max);
     const left = count(bin);
-    setCapacity(heap, class, @max(left, @min(bin.capacity, t.magazine_slots_shrunk)));
+    setCapacity(heap, class, @max(left, @min(bin.capacity, heap.slots_shrunk)));
     bin.limit = bin.base + bin.capacity;
     if (left != 0) return;
     bin.shrinkings = heap.shrinkings;

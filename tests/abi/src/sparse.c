@@ -224,6 +224,18 @@ OURS(C40_trim_takes_whole_pages_of_other_threads) {
     free_all();
 }
 
+/* What a heap of a few MiB keeps in its magazines must not keep a slab for each block. */
+OURS(C66_a_small_heap_freed_at_random_is_small) {
+    free(malloc(1));
+    size_t before = process_size().resident;
+    add(24 * MIB, 16);
+    thin_out(5000);
+    size_t now = process_size().resident - before;
+    CHECK(now < 8 * MIB, "%zu KiB", now / KIB);
+    verify_all();
+    free_all();
+}
+
 /* How many of the blocks lie where huge pages are asked for. */
 static size_t blocks_in_huge_pages(void) {
     char line[4096];
